@@ -1,0 +1,54 @@
+/**
+ * The one error class of this package. `code` is stable and meant for programs; the message names the offending
+ * value and the remedy and is meant for people.
+ */
+const marker = Symbol.for('@xgen-small/model-core/ModelError');
+
+export type ModelErrorCode =
+  | 'INVALID_CONFIG'
+  | 'UNSUPPORTED_CONFIG'
+  | 'INVALID_ARGUMENT'
+  | 'INVALID_BATCH'
+  | 'INVALID_CHECKPOINT'
+  | 'MISSING_TENSOR'
+  | 'UNEXPECTED_TENSOR'
+  | 'SHAPE_MISMATCH'
+  | 'INVALID_SAFETENSORS'
+  | 'TRUNCATED_FILE'
+  | 'NOT_FINITE'
+  | 'FILE_NOT_FOUND'
+  | 'WRITE_FAILED'
+  | 'REQUEST_TOO_LONG'
+  | 'DUPLICATE_REQUEST'
+  | 'CACHE_EXHAUSTED'
+  | 'DISPOSED';
+
+export interface ModelErrorOptions {
+  /** The value at fault, as it came in. */
+  value?: unknown;
+  /** What the caller can do about it; appended to the message. */
+  remedy?: string;
+  cause?: unknown;
+}
+
+export class ModelError extends Error {
+  override readonly name = 'ModelError';
+  readonly [marker] = true;
+  readonly value?: unknown;
+  readonly remedy?: string;
+
+  constructor(
+    readonly code: ModelErrorCode,
+    message: string,
+    { value, remedy, cause }: ModelErrorOptions = {},
+  ) {
+    super(remedy === undefined ? message : `${message} ${remedy}`, cause === undefined ? undefined : { cause });
+    this.value = value;
+    this.remedy = remedy;
+  }
+
+  /** True for errors of any copy of this package, where `instanceof` fails between duplicates. */
+  static isInstance(error: unknown): error is ModelError {
+    return typeof error === 'object' && error !== null && marker in error;
+  }
+}
