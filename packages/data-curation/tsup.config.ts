@@ -1,10 +1,11 @@
 import { defineConfig } from 'tsup';
 
 export default defineConfig({
-  entry: ['src/index.ts'],
+  entry: { index: 'src/index.ts', 'curation-worker': 'src/engine/curation-worker.ts' },
   format: ['esm'],
   target: 'node20',
-  dts: true,
+  platform: 'node',
+  dts: { entry: { index: 'src/index.ts' } },
   clean: true,
   sourcemap: false,
 });

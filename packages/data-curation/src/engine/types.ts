@@ -1,0 +1,64 @@
+/** What `curate` takes and gives back. */
+
+import type { CurationReport } from '../report/types.js';
+
+/** One step of a long task; `completed` and `total` count `unit`s. */
+export interface ProgressEvent {
+  task: string;
+  completed: number;
+  total?: number;
+  unit: string;
+  detail?: string;
+}
+
+export interface CurateOptions {
+  /** Where everything is written; created if absent. A folder holding another plan's output is refused. */
+  outputFolder: string;
+  /** Worker threads for per-document work; default: the number of processors, at most 8. Never changes the output. */
+  workers?: number;
+  /** Aborting stops after the pieces in flight; a rerun with the same plan continues. */
+  signal?: AbortSignal;
+  onProgress?: (event: ProgressEvent) => void;
+}
+
+/** A Parquet file of the output. Columns: see `DocumentRow`. */
+export interface OutputShard {
+  /** Absolute path. */
+  path: string;
+  documents: number;
+  /** UTF-8 bytes of the text column. */
+  textBytes: number;
+  sha256: string;
+}
+
+export interface CurateResult {
+  outputFolder: string;
+  /** Training shards, in document order. */
+  shards: OutputShard[];
+  /** Held-out shards: never in `shards`, no duplicate of a training document. */
+  heldout: OutputShard[];
+  manifestPath: string;
+  reportPath: string;
+  reportHtmlPath: string;
+  report: CurationReport;
+  /** Wall-clock seconds by step of this call (resumed steps cost none); not part of the files, which are reproducible. */
+  timings: Record<string, number>;
+}
+
+/** One row of a shard; the Parquet columns have these names and this order. */
+export interface DocumentRow {
+  /** Unique and stable: `<source>:<file>` or `<source>:<file>#<line>`. */
+  id: string;
+  text: string;
+  /** Name of the source in the plan. */
+  source: string;
+  domain: string;
+  /** ISO 639-1 for prose, the lower-case name of the programming language for code, `und` when unknown. */
+  language: string;
+  /** In [0, 1]. */
+  quality: number;
+  /** Documents in the duplicate cluster that this one represents; 1 for a unique document. */
+  duplicates: number;
+  /** How often the mixture wants the document in one pass over the token budget; 0 < weight <= maximumRepeats. */
+  weight: number;
+}
