@@ -1,1 +1,11 @@
-export {};
+export { TokenizerError, type TokenizerErrorCode } from './errors.js';
+export type {
+  AddedToken,
+  ChatMessage,
+  EncodedBatch,
+  LongTaskOptions,
+  OnProgress,
+  PreTokenizerPreset,
+  ProgressEvent,
+  TokenizerDefinition,
+} from './types.js';
