@@ -1,0 +1,51 @@
+/** Options of the two adapters. */
+
+import type { ChatMessage } from './types.js';
+
+/** The part of a chat template that an adapter needs; `ChatTemplate` of @xgen-small/tokenizer has it. */
+export interface ChatRenderer {
+  render(messages: ChatMessage[], options: { addGenerationPrompt: boolean }): string;
+}
+
+export interface LocalModelOptions {
+  /** Needed for prompts that are messages. */
+  chatTemplate?: ChatRenderer;
+  /** Default 'local'. */
+  name?: string;
+  /** Tokens that end a completion, beside the configuration's `eosTokenId`. */
+  stopTokens?: readonly number[];
+  /** Put the configuration's `bosTokenId` before a plain-text prompt. Default false. */
+  addBosToken?: boolean;
+  /** Most tokens of one forward. Default 512. */
+  maximumBatchTokens?: number;
+  /** Tokens the key-value cache holds. Default: the longest prompt of a call and its answer, times up to 8 sequences. */
+  cacheTokens?: number;
+}
+
+export interface OpenAiEndpointOptions {
+  /** With the version, as clients have it: `http://127.0.0.1:8080/v1`. */
+  baseUrl: string;
+  model: string;
+  apiKey?: string;
+  /** Default: the model's name. */
+  name?: string;
+  /** Requests in flight at once. Default 8. */
+  concurrency?: number;
+  /** Milliseconds until a request without an answer counts as failed. Default 120,000. */
+  timeout?: number;
+  /** Further attempts after a lost connection, a time-out, 408, 409, 429 or 5xx. Default 4. */
+  retries?: number;
+  /** Milliseconds before the first retry; doubles each time, with jitter, and gives way to Retry-After. Default 500. */
+  retryDelay?: number;
+  /** Further fields of each request's body (`reasoning_effort`, …). */
+  extraBody?: Readonly<Record<string, unknown>>;
+  headers?: Readonly<Record<string, string>>;
+  /** Name of the field that limits new tokens in a chat request. Default `max_tokens`. */
+  chatLimitField?: 'max_tokens' | 'max_completion_tokens';
+  /** Send `top_k` and `min_p` (vLLM, llama.cpp and @xgen-small/serve take them, OpenAI does not). Default false. */
+  extendedSampling?: boolean;
+  /** Tokens of a text, where the caller has the model's tokenizer: evaluations by length need it. */
+  countTokens?: (text: string) => number;
+  /** Default: the global fetch. */
+  fetch?: typeof fetch;
+}
