@@ -6,7 +6,6 @@ import type {
   PreferencePairs,
 } from './dpo/types.js';
 import type { ProximalPolicyOptimizationArguments, ProximalPolicyOptimizationResult } from './ppo/types.js';
-import type { RewardFunction, Verifier } from './rewards/types.js';
 import { pending } from './run/pending.js';
 import type { SupervisedFineTuningArguments, SupervisedFineTuningResult } from './sft/types.js';
 
@@ -14,8 +13,10 @@ export { PosttrainError, type PosttrainErrorCode, type PosttrainErrorOptions } f
 export { readConversations, readPreferences, readPrompts } from './data/readers.js';
 export type { ChatMessage, Conversation, Preference, Prompt } from './data/records.js';
 export type { ChatTokenizer, EncodedConversation } from './data/chat-tokenizer.js';
+export { extractNumericAnswer, numericAnswerVerifier, type NumericAnswerOptions } from './rewards/numeric-answer.js';
+export { composeRewards, formatReward, lengthPenalty, verifierReward } from './rewards/rewards.js';
 export type { Completion, RewardBreakdown, RewardFunction, Verifier } from './rewards/types.js';
-export type { MetricsEvent, PosttrainRunArguments, ProgressEvent } from './run/run-arguments.js';
+export type { MetricsEvent, PosttrainRunArguments } from './run/run-arguments.js';
 export {
   directPreferenceOptimizationStageSchema,
   proximalPolicyOptimizationStageSchema,
@@ -64,24 +65,4 @@ export async function runProximalPolicyOptimization(
   _: ProximalPolicyOptimizationArguments,
 ): Promise<ProximalPolicyOptimizationResult> {
   return pending('runProximalPolicyOptimization');
-}
-/** Compares the number after `####` with the prompt's `answer` field. */
-export function numericAnswerVerifier(_options?: { field?: string; lastNumberFallback?: boolean }): Verifier {
-  return pending('numericAnswerVerifier');
-}
-/** 1 (or `right`) for a verified answer, 0 (or `wrong`) otherwise. */
-export function verifierReward(_verifier: Verifier, _options?: { right?: number; wrong?: number }): RewardFunction {
-  return pending('verifierReward');
-}
-/** 1 where the completion's text matches, else 0. */
-export function formatReward(_pattern: RegExp): RewardFunction {
-  return pending('formatReward');
-}
-/** 0 up to `freeTokens`, then falling linearly to −1 at `maximumTokens`. */
-export function lengthPenalty(_options: { freeTokens: number; maximumTokens: number }): RewardFunction {
-  return pending('lengthPenalty');
-}
-/** Weighted sum; each part's mean becomes a metric. */
-export function composeRewards(_parts: Record<string, { reward: RewardFunction; weight: number }>): RewardFunction {
-  return pending('composeRewards');
 }

@@ -3,7 +3,7 @@
  * line an error that names file, line number, reason and remedy.
  */
 import { createReadStream } from 'node:fs';
-import { z } from 'zod';
+import type { z } from 'zod';
 import { PosttrainError } from '../errors.js';
 
 const maximumLineBytes = 64 * 1024 * 1024;

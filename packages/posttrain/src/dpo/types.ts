@@ -1,8 +1,9 @@
 import type { CausalLanguageModel } from '@xgen-small/model-core';
+import type { ProgressEvent } from '@xgen-small/pretrain';
 import type { ChatTokenizer } from '../data/chat-tokenizer.js';
 import type { Preference, Prompt } from '../data/records.js';
 import type { Verifier } from '../rewards/types.js';
-import type { PosttrainRunArguments, ProgressEvent } from '../run/run-arguments.js';
+import type { PosttrainRunArguments } from '../run/run-arguments.js';
 import type { DirectPreferenceOptimizationStage } from '../run/stage-schemas.js';
 
 export interface PreferenceMetrics {

@@ -1,14 +1,7 @@
 /** What every post-training run takes and reports; the same shape as the pre-training stages'. */
 import type { CausalLanguageModel } from '@xgen-small/model-core';
+import type { CheckpointPolicy, ProgressEvent } from '@xgen-small/pretrain';
 import type { ChatTokenizer } from '../data/chat-tokenizer.js';
-
-export interface ProgressEvent {
-  task: string;
-  completed: number;
-  total?: number;
-  unit: string;
-  detail?: string;
-}
 
 /** One line of `metrics.jsonl`. */
 export interface MetricsEvent {
@@ -24,9 +17,11 @@ export interface PosttrainRunArguments<Stage> {
   model: CausalLanguageModel;
   tokenizer: ChatTokenizer;
   stage: Stage;
-  /** Created when missing. Holds the checkpoints, the metrics and the final `model/`; one folder a run. */
+  /** Created when missing. `checkpoints/`, `metrics.jsonl` and, at the end, `model/`; one folder a run. */
   folder: string;
   seed: number;
+  /** When to write checkpoints; the result doesn't depend on it. */
+  checkpoints?: CheckpointPolicy;
   signal?: AbortSignal;
   onProgress?: (event: ProgressEvent) => void;
   onMetrics?: (event: MetricsEvent) => void;

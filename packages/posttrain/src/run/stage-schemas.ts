@@ -2,56 +2,81 @@
  * The recipes of the three stages: strict zod schemas (unknown keys refused, numbers bounded, cross-field rules that
  * name the setting), their input types and their resolved types with every default filled in.
  */
+import type { LearningRateSchedule } from '@xgen-small/pretrain';
 import { z } from 'zod';
 import { PosttrainError } from '../errors.js';
 
 const count = z.number().int().positive();
 const fraction = z.number().min(0).max(1);
 
-/** AdamW and its learning rate over the stage. */
-const optimizationShape = {
-  /** Peak learning rate. */
-  learningRate: z.number().positive().max(1),
-  /** After the warm-up: constant, or down to `finalLearningRateRatio` · peak at the last step. */
-  schedule: z.enum(['constant', 'linear', 'cosine']).default('linear'),
-  /** Steps of linear warm-up from 0. */
-  warmupSteps: z.number().int().nonnegative().default(0),
-  finalLearningRateRatio: fraction.default(0),
-  weightDecay: z.number().nonnegative().default(0),
-  beta1: z.number().min(0).lt(1).default(0.9),
-  beta2: z.number().min(0).lt(1).default(0.95),
-  epsilon: z.number().positive().default(1e-8),
-  /** Gradients are scaled down to this global L2 norm. */
-  maximumGradientNorm: z.number().positive().default(1),
-};
+/** A number of updates or a share of all of them, as in pre-training. */
+const spanSchema = z.union([z.strictObject({ steps: z.number().int().nonnegative() }), z.strictObject({ fraction })]);
 
-const runShape = {
+/** Pre-training's schedules; a bare number is a constant rate. */
+const learningRateSchema = z
+  .union(
+    [
+      z.number().positive().max(1),
+      z.strictObject({
+        type: z.literal('warmupStableDecay'),
+        peak: z.number().positive().max(1),
+        warmup: spanSchema.optional(),
+        decay: spanSchema.optional(),
+        decayShape: z.enum(['linear', 'oneMinusSqrt']).optional(),
+        final: z.number().nonnegative().optional(),
+      }),
+      z.strictObject({
+        type: z.literal('cosine'),
+        peak: z.number().positive().max(1),
+        warmup: spanSchema.optional(),
+        final: z.number().nonnegative().optional(),
+      }),
+    ],
+    { error: "expected a positive number, or a schedule of type 'warmupStableDecay' or 'cosine'" },
+  )
+  .transform((rate): LearningRateSchedule =>
+    typeof rate === 'number' ? { type: 'warmupStableDecay', peak: rate } : rate,
+  );
+
+const commonShape = {
+  /** Names the stage in metrics and progress; default 'sft', 'dpo', 'ppo'. */
   name: z
     .string()
     .regex(/^[a-z0-9][a-z0-9._-]*$/, 'use lower-case letters, digits, dots and dashes')
     .optional(),
+  /** One rate, or a schedule over the stage's updates (PPO: over its iterations). */
+  learningRate: learningRateSchema,
+  optimizer: z
+    .strictObject({
+      beta1: z.number().min(0).lt(1).default(0.9),
+      beta2: z.number().min(0).lt(1).default(0.95),
+      epsilon: z.number().positive().default(1e-8),
+      /** Decoupled, on matrices only. */
+      weightDecay: z.number().nonnegative().default(0),
+    })
+    .prefault({}),
+  /** Gradients are scaled down to this global L2 norm. */
+  maximumGradientNorm: z.number().positive().default(1),
   /** Most tokens of one forward pass; larger steps are split and their gradients added. Bounds memory. */
-  microbatchTokens: count.default(8192),
+  microBatchTokens: count.default(8192),
   /** Recompute each block's activations in the backward pass: less memory, about a third more work. */
   recomputeBlocks: z.boolean().default(false),
 };
 
 export const supervisedFineTuningStageSchema = z
   .strictObject({
-    ...optimizationShape,
-    ...runShape,
+    ...commonShape,
     /** Passes over the conversations; exactly one of `epochs` and `steps`. */
     epochs: count.optional(),
     steps: count.optional(),
     /** Conversations are packed into steps of at most this many tokens (one longer conversation makes a step alone). */
-    batchTokens: count,
+    tokensPerStep: count,
     /** Longest conversation in tokens; at most the model's `maximumPositions`. */
     contextLength: count,
     /** What happens to longer conversations: an error that names the first, left out, or cut at the end. Counted. */
     overlongConversations: z.enum(['refuse', 'drop', 'truncate']).default('refuse'),
     /** Steps between evaluations of the held-out conversations (always at the end). */
-    evaluateEvery: count.optional(),
-    checkpointEvery: count.default(100),
+    evaluateEverySteps: count.optional(),
   })
   .refine(({ epochs, steps }) => (epochs === undefined) !== (steps === undefined), {
     path: ['epochs'],
@@ -60,8 +85,7 @@ export const supervisedFineTuningStageSchema = z
 
 export const directPreferenceOptimizationStageSchema = z
   .strictObject({
-    ...optimizationShape,
-    ...runShape,
+    ...commonShape,
     epochs: count.optional(),
     steps: count.optional(),
     pairsPerStep: count,
@@ -78,8 +102,7 @@ export const directPreferenceOptimizationStageSchema = z
     referenceFree: z.boolean().default(false),
     /** Adds this times the negative log-likelihood a token of the chosen answer. */
     chosenLikelihoodWeight: z.number().nonnegative().default(0),
-    evaluateEvery: count.optional(),
-    checkpointEvery: count.default(100),
+    evaluateEverySteps: count.optional(),
   })
   .refine(({ epochs, steps }) => (epochs === undefined) !== (steps === undefined), {
     path: ['epochs'],
@@ -92,8 +115,7 @@ export const directPreferenceOptimizationStageSchema = z
 
 export const proximalPolicyOptimizationStageSchema = z
   .strictObject({
-    ...optimizationShape,
-    ...runShape,
+    ...commonShape,
     /** Rounds of rollout and update. */
     iterations: count,
     promptsPerIteration: count,
@@ -135,7 +157,6 @@ export const proximalPolicyOptimizationStageSchema = z
     maximumLogProbabilityMismatch: z.number().positive().default(0.05),
     /** Tokens the rollouts' key-value cache holds; default: all rollouts of an iteration at once. */
     cacheTokens: count.optional(),
-    checkpointEvery: count.default(10),
   })
   .refine(
     ({ minibatches, promptsPerIteration, samplesPerPrompt }) => minibatches <= promptsPerIteration * samplesPerPrompt,
