@@ -1,1 +1,32 @@
-export {};
+/**
+ * Fused operations of a Llama-style decoder over TensorFlow.js, the backends that run them, and the tape walk that differentiates
+ * them. Importing the package registers the operations' gradients and those of the stock operations that losses are made of.
+ */
+import './gradients/index';
+
+export { KernelsError, type KernelsErrorOptions } from './kernels-error';
+
+export { adamW, type AdamWOptions, type AdamWState } from './ops/adam-w';
+export { addRmsNorm, type AddRmsNormResult } from './ops/add-rms-norm';
+export { embedding } from './ops/embedding';
+export { globalNormScale, type GlobalNorm } from './ops/global-norm-scale';
+export { type AttentionShape, groupedQueryAttention } from './ops/grouped-query-attention';
+export { linear } from './ops/linear';
+export { linearCrossEntropy, type LinearCrossEntropyOptions } from './ops/linear-cross-entropy';
+export { pagedAttention, type PagedSequences } from './ops/paged-attention';
+export { createPagedCache, type PagedCache, pagedCacheAppend, type PagedCacheShape } from './ops/paged-cache';
+export { rmsNorm, type RmsNormOptions } from './ops/rms-norm';
+export { rope, type RopeOptions } from './ops/rope';
+export { type SampledTokens, sampleTokens, type SamplingTensors } from './ops/sample-tokens';
+export { swiglu } from './ops/swiglu';
+
+export { checkpointed } from './tape/checkpointed';
+export { valueAndGradients, type ValueAndGradients } from './tape/value-and-gradients';
+
+export type { BackendDescription, BackendName } from './backends/backend-adapter';
+export {
+  describeBackends,
+  initializeBackend,
+  type InitializeBackendOptions,
+  type InitializedBackend,
+} from './backends/initialize-backend';

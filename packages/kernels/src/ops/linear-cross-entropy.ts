@@ -1,0 +1,116 @@
+/**
+ * Output projection and log-likelihood of the targets in one operation, never holding all logits.
+ *
+ * Logits exist for a block of rows at a time, forward and backward (they are computed again); what is kept between is one
+ * number a row. Cost: 2·N·D·V multiply-adds forward, three times that backward.
+ */
+import {
+  concat,
+  equal,
+  cast,
+  logSumExp,
+  matMul,
+  mul,
+  oneHot,
+  registerGradient,
+  scalar,
+  slice,
+  sub,
+  sum,
+  type Tensor,
+  type Tensor1D,
+  tensor1d,
+  type Tensor2D,
+  tidy,
+  where,
+  zerosLike,
+} from '@tensorflow/tfjs-core';
+import { XgLinearCrossEntropy, XgLinearCrossEntropyGrad } from '../kernel-names';
+import { checkpointed } from '../tape/checkpointed';
+import { checkInteger, checkTensors } from './check-tensors';
+import { checkIdRange } from './check-values';
+import { hasKernel, runKernel } from './run-kernel';
+
+export interface LinearCrossEntropyOptions {
+  /** Rows with this target count nothing: log-probability 0, no gradient. Default −100. */
+  ignoreIndex?: number;
+}
+
+/** Logits of a composed block never exceed so many elements. */
+const largestLogitBlock = 1 << 22;
+
+registerGradient({
+  kernelName: XgLinearCrossEntropy,
+  inputsToSave: ['hidden', 'weight', 'targets'],
+  outputsToSave: [false, true],
+  gradFunc: (dys, saved, attributes) => {
+    const [hidden, weight, targets, logSumExps] = saved as [Tensor, Tensor, Tensor, Tensor];
+    const inputs = { hidden, weight, targets, logSumExp: logSumExps, dy: (dys as Tensor[])[0] };
+    const [dHidden, dWeight] = runKernel(XgLinearCrossEntropyGrad, inputs, attributes);
+    return { hidden: () => dHidden, weight: () => dWeight };
+  },
+});
+
+/**
+ * log softmax(hidden · weightᵀ)[target] for every row.
+ *
+ * hidden float32 [N,D], weight float32 [V,D], targets int32 [N] (0 ≤ target < V, or ignoreIndex) → float32 [N], 0 where ignored.
+ * Differentiable with respect to hidden and weight.
+ *
+ * @throws KernelsError WRONG_SHAPE, WRONG_DTYPE, WRONG_OPTION, OUT_OF_RANGE
+ */
+export function linearCrossEntropy(
+  hidden: Tensor,
+  weight: Tensor,
+  targets: Tensor,
+  { ignoreIndex = -100 }: LinearCrossEntropyOptions = {},
+): Tensor1D {
+  const { V } = checkTensors('linearCrossEntropy', {
+    hidden: [hidden, 'float32', ['N', 'D']],
+    weight: [weight, 'float32', ['V', 'D']],
+    targets: [targets, 'int32', ['N']],
+  });
+  checkInteger('linearCrossEntropy', 'ignoreIndex', ignoreIndex, -(2 ** 31));
+  checkIdRange('linearCrossEntropy', 'targets', targets, V, ignoreIndex);
+  if (hasKernel(XgLinearCrossEntropy)) {
+    return runKernel(XgLinearCrossEntropy, { hidden, weight, targets }, { ignoreIndex })[0] as Tensor1D;
+  }
+  return composedLinearCrossEntropy(hidden as Tensor2D, weight as Tensor2D, targets as Tensor1D, ignoreIndex);
+}
+
+function composedLinearCrossEntropy(
+  hidden: Tensor2D,
+  weight: Tensor2D,
+  targets: Tensor1D,
+  ignoreIndex: number,
+): Tensor1D {
+  return tidy(() => {
+    const [rows, width] = hidden.shape;
+    const vocabularySize = weight.shape[0];
+    if (rows === 0) return tensor1d([]);
+    const blockRows = Math.max(1, Math.floor(largestLogitBlock / vocabularySize));
+    const blocks: Tensor1D[] = [];
+    for (let first = 0; first < rows; first += blockRows) {
+      const count = Math.min(blockRows, rows - first);
+      const blockHidden = slice(hidden, [first, 0], [count, width]);
+      const blockTargets = slice(targets, [first], [count]);
+      blocks.push(
+        checkpointed(
+          (h, w, t) => targetLogProbabilities(h as Tensor2D, w as Tensor2D, t as Tensor1D, ignoreIndex),
+          [blockHidden, weight, blockTargets],
+        ),
+      );
+    }
+    return blocks.length === 1 ? blocks[0] : concat(blocks, 0);
+  });
+}
+
+/** The definition, in stock operations. */
+function targetLogProbabilities(hidden: Tensor2D, weight: Tensor2D, targets: Tensor1D, ignoreIndex: number): Tensor1D {
+  const ignored = equal(targets, scalar(ignoreIndex, 'int32'));
+  const logits = matMul(hidden, weight, false, true);
+  const chosen = where(ignored, zerosLike(targets), targets);
+  const targetLogits = sum(mul(logits, cast(oneHot(chosen, weight.shape[0]), 'float32')), 1);
+  const logProbabilities = sub(targetLogits, logSumExp(logits, 1));
+  return mul(logProbabilities, sub(scalar(1), cast(ignored, 'float32')));
+}

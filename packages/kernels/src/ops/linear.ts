@@ -1,0 +1,29 @@
+/** Matrix product with a weight in Hugging Face's layout. Cost: 2·N·in·out multiply-adds forward, twice that backward. */
+import { matMul, registerGradient, type Tensor, type Tensor2D } from '@tensorflow/tfjs-core';
+import { XgLinear, XgLinearGrad } from '../kernel-names';
+import { checkTensors } from './check-tensors';
+import { hasKernel, runKernel } from './run-kernel';
+
+registerGradient({
+  kernelName: XgLinear,
+  inputsToSave: ['x', 'weight'],
+  gradFunc: (dy, saved) => {
+    const [x, weight] = saved as [Tensor, Tensor];
+    const [dx, dWeight] = runKernel(XgLinearGrad, { x, weight, dy: dy as Tensor });
+    return { x: () => dx, weight: () => dWeight };
+  },
+});
+
+/**
+ * y = x · weightᵀ, without bias.
+ *
+ * x float32 [N,in], weight float32 [out,in] → float32 [N,out]. Differentiable with respect to both. Multiplies in bfloat16
+ * (accumulating in float32) where the backend can and `setMatmulPrecision('bfloat16')` was called.
+ *
+ * @throws KernelsError WRONG_SHAPE, WRONG_DTYPE
+ */
+export function linear(x: Tensor, weight: Tensor): Tensor2D {
+  checkTensors('linear', { x: [x, 'float32', ['N', 'in']], weight: [weight, 'float32', ['out', 'in']] });
+  if (hasKernel(XgLinear)) return runKernel(XgLinear, { x, weight })[0] as Tensor2D;
+  return matMul(x as Tensor2D, weight as Tensor2D, false, true);
+}
