@@ -21,6 +21,7 @@ export type ModelErrorCode =
   | 'REQUEST_TOO_LONG'
   | 'DUPLICATE_REQUEST'
   | 'CACHE_EXHAUSTED'
+  | 'ABORTED'
   | 'DISPOSED';
 
 export interface ModelErrorOptions {
@@ -29,6 +30,9 @@ export interface ModelErrorOptions {
   /** What the caller can do about it; appended to the message. */
   remedy?: string;
   cause?: unknown;
+  /** The file at fault and the byte in it, where a file is. */
+  file?: string;
+  offset?: number;
 }
 
 export class ModelError extends Error {
@@ -36,15 +40,19 @@ export class ModelError extends Error {
   readonly [marker] = true;
   readonly value?: unknown;
   readonly remedy?: string;
+  readonly file?: string;
+  readonly offset?: number;
 
   constructor(
     readonly code: ModelErrorCode,
     message: string,
-    { value, remedy, cause }: ModelErrorOptions = {},
+    { value, remedy, cause, file, offset }: ModelErrorOptions = {},
   ) {
     super(remedy === undefined ? message : `${message} ${remedy}`, cause === undefined ? undefined : { cause });
     this.value = value;
     this.remedy = remedy;
+    this.file = file;
+    this.offset = offset;
   }
 
   /** True for errors of any copy of this package, where `instanceof` fails between duplicates. */

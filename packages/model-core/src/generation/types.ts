@@ -1,4 +1,5 @@
 /** What goes into and comes out of the generation engine. */
+import type { ProgressEvent } from '../util/progress.js';
 
 export interface GenerationRequest {
   /** Unique among the engine's live requests; made up when absent. */
@@ -54,6 +55,11 @@ export interface GenerationEngineOptions {
   maximumSequences?: number;
   /** Seeds the requests that bring no seed of their own; default 0. */
   seed?: number;
+  /**
+   * Keep full blocks of finished sequences and reuse them for prompts that begin alike; default false. Where the
+   * weights change between requests (reinforcement learning), call clearPrefixCache() after each change.
+   */
+  prefixCache?: boolean;
 }
 
 export interface GenerationEngineStats {
@@ -63,10 +69,13 @@ export interface GenerationEngineStats {
   freeBlocks: number;
   blockSize: number;
   steps: number;
+  /** Prompt tokens computed; those of a sequence that was put back count again. */
   promptTokens: number;
   generatedTokens: number;
   finishedRequests: number;
   cancelledRequests: number;
+  /** Prompt tokens found in the prefix cache instead of computed. */
+  cachedPromptTokens: number;
   /** Sequences put back to wait because the cache ran full; their tokens are recomputed, none is lost. */
   preemptions: number;
 }
@@ -82,11 +91,12 @@ export interface GenerateOptions {
   blockSize?: number;
   maximumSequences?: number;
   seed?: number;
+  prefixCache?: boolean;
   /** Text of completion tokens; needed for `stopStrings` and for `text` in the results. */
   decode?: (tokens: number[]) => string;
   signal?: AbortSignal;
   onEvent?: (event: GenerationEvent) => void;
-  onProgress?: (event: { task: string; completed: number; total?: number; unit: string; detail?: string }) => void;
+  onProgress?: (event: ProgressEvent) => void;
 }
 
 export interface GenerationResult {

@@ -1,0 +1,63 @@
+/**
+ * Keys and values of all sequences, a paged cache a layer, and the attention that reads them. Memory:
+ * 2 · layers · blocks · blockSize · Hkv · hd · 4 bytes, taken once.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { createPagedCache, pagedAttention, pagedCacheAppend, type PagedCache as LayerCache } from '@xgen-small/kernels';
+import type { ModelConfig } from '../config/model-config.js';
+import type { Attention } from '../model/decoder.js';
+import type { Chunk } from './scheduler.js';
+
+export class PagedCache {
+  private readonly layers: LayerCache[] = [];
+
+  constructor(
+    private readonly config: ModelConfig,
+    blocks: number,
+    private readonly blockSize: number,
+  ) {
+    const { queryHeads, keyValueHeads, headDimension, layers } = config;
+    for (let layer = 0; layer < layers; layer++) {
+      this.layers.push(createPagedCache(blocks, { queryHeads, keyValueHeads, headDimension, blockSize }));
+    }
+  }
+
+  /** Attention for one forward over `chunks`: appends their keys and values, then reads the context. In a tidy. */
+  attention(chunks: readonly Chunk[]): Attention {
+    const { blockSize } = this;
+    const count = chunks.reduce((sum, chunk) => sum + chunk.count, 0);
+    const widest = chunks.reduce((most, { sequence }) => Math.max(most, sequence.blocks.length), 1);
+    const slots = new Int32Array(count);
+    const cumulativeQueryLengths = new Int32Array(chunks.length + 1);
+    const contextLengths = new Int32Array(chunks.length);
+    const blockTables = new Int32Array(chunks.length * widest);
+    let row = 0;
+    chunks.forEach(({ sequence, count: length }, index) => {
+      for (let position = sequence.computed; position < sequence.computed + length; position++) {
+        slots[row++] = sequence.blocks[Math.floor(position / blockSize)]! * blockSize + (position % blockSize);
+      }
+      cumulativeQueryLengths[index + 1] = row;
+      contextLengths[index] = sequence.computed + length;
+      blockTables.set(sequence.blocks, index * widest);
+    });
+    const slots_N = tf.tensor1d(slots, 'int32');
+    const layout = {
+      cumulativeQueryLengths: tf.tensor1d(cumulativeQueryLengths, 'int32'),
+      contextLengths: tf.tensor1d(contextLengths, 'int32'),
+      blockTables: tf.tensor2d(blockTables, [chunks.length, widest], 'int32'),
+    };
+    const scale = 1 / Math.sqrt(this.config.headDimension);
+    return {
+      inputs: [],
+      apply: (qkv, layer) => {
+        const { keyCache, valueCache, shape } = this.layers[layer]!;
+        pagedCacheAppend(keyCache, valueCache, qkv, slots_N, shape);
+        return pagedAttention(qkv, keyCache, valueCache, layout, { ...shape, scale });
+      },
+    };
+  }
+
+  dispose(): void {
+    for (const layer of this.layers) layer.dispose();
+  }
+}

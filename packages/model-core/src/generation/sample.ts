@@ -1,0 +1,53 @@
+/** From logits to tokens with their log-probabilities, for several sequences at once. */
+import * as tf from '@tensorflow/tfjs-core';
+import { embedding, sampleTokens } from '@xgen-small/kernels';
+import { uniformAt } from '../util/random-generator.js';
+import type { Sequence } from './sequence.js';
+import type { TokenLogProbability } from './types.js';
+
+export interface SampledToken {
+  token: number;
+  logProbability: number;
+  topLogProbabilities?: TokenLogProbability[];
+}
+
+/** One token for each sequence from logits [B, V]. The n-th token's uniform is a function of (seed, n) alone. */
+export function sampleSequences(logits_BV: tf.Tensor2D, sequences: readonly Sequence[]): SampledToken[] {
+  const sampled: SampledToken[] = [];
+  tf.tidy(() => {
+    const numbers = (pick: (sequence: Sequence) => number, dtype: 'float32' | 'int32' = 'float32'): tf.Tensor1D =>
+      tf.tensor1d(sequences.map(pick), dtype);
+    const { ids, logProbabilities } = sampleTokens(logits_BV, {
+      temperature: numbers(({ sampling }) => sampling.temperature),
+      topK: numbers(({ sampling }) => sampling.topK, 'int32'),
+      topP: numbers(({ sampling }) => sampling.topP),
+      minP: numbers(({ sampling }) => sampling.minP),
+      uniforms: numbers(({ sampling, generated }) => uniformAt(sampling.seed, generated)),
+    });
+    const tokens = ids.dataSync();
+    const chosen = logProbabilities.dataSync();
+    sequences.forEach((_, i) => sampled.push({ token: tokens[i]!, logProbability: chosen[i]! }));
+    addAlternatives(logits_BV, sequences, sampled);
+  });
+  return sampled;
+}
+
+/** The most probable tokens, for the rows that asked for them. */
+function addAlternatives(logits_BV: tf.Tensor2D, sequences: readonly Sequence[], sampled: SampledToken[]): void {
+  const rows = sequences.flatMap(({ topLogProbabilities }, row) => (topLogProbabilities > 0 ? [row] : []));
+  if (rows.length === 0) return;
+  const most = Math.max(...rows.map((row) => sequences[row]!.topLogProbabilities));
+  const chosen = embedding(logits_BV, tf.tensor1d(rows, 'int32'));
+  const { values, indices } = tf.topk(tf.logSoftmax(chosen), most, true);
+  const logProbabilities = values.dataSync();
+  const tokens = indices.dataSync();
+  rows.forEach((row, i) => {
+    sampled[row]!.topLogProbabilities = Array.from(
+      { length: sequences[row]!.topLogProbabilities },
+      (_, rank): TokenLogProbability => ({
+        token: tokens[i * most + rank]!,
+        logProbability: logProbabilities[i * most + rank]!,
+      }),
+    );
+  });
+}
