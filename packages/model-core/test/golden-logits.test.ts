@@ -64,7 +64,7 @@ describe.each(await presentBackends())('golden logits on %s', (backend) => {
     it('logits equal the float64 reference to 1e-5 of their size', () => {
       const logits = tf.tidy(() => model.logits(model.hiddenStates(packDocuments(documents))).arraySync());
       const size = Math.sqrt(expected.flat().reduce((sum, x) => sum + x * x, 0) / expected.flat().length);
-      const worst = logits.flatMap((row, t) => row.map((x, v) => Math.abs(x - expected[t]![v]!)));
+      const worst = logits.flatMap((row, t) => row.map((x, v) => Math.abs(x - expected[t][v])));
       expect(Math.max(...worst) / size).toBeLessThan(1e-5);
     });
 
@@ -74,15 +74,15 @@ describe.each(await presentBackends())('golden logits on %s', (backend) => {
         const hidden = model.hiddenStates(packDocuments(documents));
         return [model.logits(hidden, rows).arraySync(), model.logits(hidden).arraySync()];
       });
-      rows.forEach((row, i) => some![i]!.forEach((x, v) => expect(x).toBeCloseTo(all![row]![v]!, 4)));
+      rows.forEach((row, i) => some[i].forEach((x, v) => expect(x).toBeCloseTo(all[row][v], 4)));
     });
 
     it('log-probabilities of targets equal the reference, ignored places are 0', () => {
       const targets = Int32Array.from(documents.flatMap((tokens) => [...tokens.slice(1), -100]));
       const got = tf.tidy(() => model.logProbabilities(packDocuments(documents), targets).arraySync());
       targets.forEach((target, t) => {
-        const want = target === -100 ? 0 : logSoftmax(expected[t]!)[target]!;
-        expect(Math.abs(got[t]! - want)).toBeLessThan(2e-5 * Math.max(1, Math.abs(want)));
+        const want = target === -100 ? 0 : logSoftmax(expected[t])[target];
+        expect(Math.abs(got[t] - want)).toBeLessThan(2e-5 * Math.max(1, Math.abs(want)));
       });
     });
   });

@@ -55,7 +55,7 @@ export function parseHuggingFaceRope(json: Json, maximumPositions: number): Rope
     unsupported(`${where}.partial_rotary_factor`, partial, 'Only RoPE over the whole head is built.');
   }
   for (const [key, value] of Object.entries(rest)) {
-    if (value !== null && !knownKeys[type]!.includes(key)) {
+    if (value !== null && !knownKeys[type].includes(key)) {
       // transformers 5 leaves this one beside plain RoPE when it standardizes a configuration.
       if (key === 'original_max_position_embeddings' || (type === 'default' && key === 'factor' && value === 1))
         continue;

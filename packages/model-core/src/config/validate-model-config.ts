@@ -60,7 +60,7 @@ const schemaMatchesInterface: Equal<Flatten<z.infer<typeof modelConfig>>, Flatte
 
 /** The error for the first problem of a failed parse, with its path and value. */
 function configError(error: z.ZodError, input: unknown): ModelError {
-  const issue = error.issues[0]!;
+  const issue = error.issues[0];
   const path = issue.path.map(String);
   if (issue.code === 'unrecognized_keys') {
     const key = [...path, issue.keys[0]].join('.');

@@ -59,11 +59,11 @@ export class BlockAllocator {
 
   retain(block: number): void {
     this.evictable.delete(block);
-    this.references[block]!++;
+    this.references[block]++;
   }
 
   release(block: number): void {
-    if (--this.references[block]! > 0) return;
+    if (--this.references[block] > 0) return;
     if (this.contents.has(block)) this.evictable.add(block);
     else this.unused.push(block);
   }

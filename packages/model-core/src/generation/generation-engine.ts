@@ -123,7 +123,7 @@ export class GenerationEngine {
         this.counts.promptTokens += Math.max(0, Math.min(promptLength, computed + chunk.count) - computed);
         this.scheduler.advance(chunk);
       }
-      complete.forEach(({ sequence }, i) => events.push(this.accept(sequence, sampled[i]!)));
+      complete.forEach(({ sequence }, i) => events.push(this.accept(sequence, sampled[i])));
     }
     this.cancelled = [];
     return events;

@@ -34,7 +34,7 @@ export class PagedCache {
     let row = 0;
     chunks.forEach(({ sequence, count: length }, index) => {
       for (let position = sequence.computed; position < sequence.computed + length; position++) {
-        slots[row++] = sequence.blocks[Math.floor(position / blockSize)]! * blockSize + (position % blockSize);
+        slots[row++] = sequence.blocks[Math.floor(position / blockSize)] * blockSize + (position % blockSize);
       }
       cumulativeQueryLengths[index + 1] = row;
       contextLengths[index] = sequence.computed + length;
@@ -50,7 +50,7 @@ export class PagedCache {
     return {
       inputs: [],
       apply: (qkv, layer) => {
-        const { keyCache, valueCache, shape } = this.layers[layer]!;
+        const { keyCache, valueCache, shape } = this.layers[layer];
         pagedCacheAppend(keyCache, valueCache, qkv, slots_N, shape);
         return pagedAttention(qkv, keyCache, valueCache, layout, { ...shape, scale });
       },

@@ -26,7 +26,7 @@ export function sampleSequences(logits_BV: tf.Tensor2D, sequences: readonly Sequ
     });
     const tokens = ids.dataSync();
     const chosen = logProbabilities.dataSync();
-    sequences.forEach((_, i) => sampled.push({ token: tokens[i]!, logProbability: chosen[i]! }));
+    sequences.forEach((_, i) => sampled.push({ token: tokens[i], logProbability: chosen[i] }));
     addAlternatives(logits_BV, sequences, sampled);
   });
   return sampled;
@@ -36,17 +36,17 @@ export function sampleSequences(logits_BV: tf.Tensor2D, sequences: readonly Sequ
 function addAlternatives(logits_BV: tf.Tensor2D, sequences: readonly Sequence[], sampled: SampledToken[]): void {
   const rows = sequences.flatMap(({ topLogProbabilities }, row) => (topLogProbabilities > 0 ? [row] : []));
   if (rows.length === 0) return;
-  const most = Math.max(...rows.map((row) => sequences[row]!.topLogProbabilities));
+  const most = Math.max(...rows.map((row) => sequences[row].topLogProbabilities));
   const chosen = embedding(logits_BV, tf.tensor1d(rows, 'int32'));
   const { values, indices } = tf.topk(tf.logSoftmax(chosen), most, true);
   const logProbabilities = values.dataSync();
   const tokens = indices.dataSync();
   rows.forEach((row, i) => {
-    sampled[row]!.topLogProbabilities = Array.from(
-      { length: sequences[row]!.topLogProbabilities },
+    sampled[row].topLogProbabilities = Array.from(
+      { length: sequences[row].topLogProbabilities },
       (_, rank): TokenLogProbability => ({
-        token: tokens[i * most + rank]!,
-        logProbability: logProbabilities[i * most + rank]!,
+        token: tokens[i * most + rank],
+        logProbability: logProbabilities[i * most + rank],
       }),
     );
   });

@@ -67,7 +67,7 @@ export class Scheduler {
     while ((sequence.registeredBlocks + 1) * blockSize <= sequence.computed) {
       const index = sequence.registeredBlocks++;
       const tokens = sequence.tokens.slice(index * blockSize, (index + 1) * blockSize);
-      sequence.lastIdentity = this.allocator.register(sequence.blocks[index]!, sequence.lastIdentity, tokens);
+      sequence.lastIdentity = this.allocator.register(sequence.blocks[index], sequence.lastIdentity, tokens);
     }
   }
 

@@ -72,7 +72,7 @@ function wholeNumber(name: string, value: number | undefined, minimum: number, m
 
 function checkTokens(name: string, tokens: ArrayLike<number>, vocabularySize: number): void {
   for (let i = 0; i < tokens.length; i++) {
-    const token = tokens[i]!;
+    const token = tokens[i];
     if (!Number.isInteger(token) || token < 0 || token >= vocabularySize) {
       refuse(`${name}[${i}] is ${token}.`, token, `Tokens are whole numbers from 0 to ${vocabularySize - 1}.`);
     }

@@ -68,7 +68,7 @@ export class CausalLanguageModel {
     return tf.tidy(() => {
       const attention: Attention = {
         inputs: [tf.tensor1d(batch.cumulativeLengths, 'int32')],
-        apply: (qkv, _layer, [cumulativeLengths]) => groupedQueryAttention(qkv, cumulativeLengths!, heads),
+        apply: (qkv, _layer, [cumulativeLengths]) => groupedQueryAttention(qkv, cumulativeLengths, heads),
       };
       const { tokens, positions } = batch;
       return this.forward({ tokens, positions, sequenceLength, recomputeBlocks }, attention);

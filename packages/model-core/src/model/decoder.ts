@@ -50,7 +50,7 @@ export function decoderHiddenStates(
     const inputs = [...stream_ND, ...shared];
     stream_ND = recomputeBlocks ? checkpointed(block, inputs, Object.values(weights)) : tf.tidy(() => block(...inputs));
   }
-  return stream_ND[0]!;
+  return stream_ND[0];
 }
 
 interface BlockWeights {
@@ -87,9 +87,9 @@ function decoderBlock(
   const [normalized_ND, residual_ND, positions_N, inverseFrequencies, ...attentionInputs] = inputs;
   const rotatedHeads = queryHeads + keyValueHeads;
   const rotation = { rotatedHeads, headDimension, attentionScaling };
-  const qkv_NH = rope(linear(normalized_ND!, weights.qkv), positions_N!, inverseFrequencies!, rotation);
+  const qkv_NH = rope(linear(normalized_ND, weights.qkv), positions_N, inverseFrequencies, rotation);
   const attended_ND = linear(attention.apply(qkv_NH, layer, attentionInputs), weights.attentionOutput);
-  const middle = addRmsNorm(attended_ND, residual_ND!, weights.postAttentionNorm, { epsilon });
+  const middle = addRmsNorm(attended_ND, residual_ND, weights.postAttentionNorm, { epsilon });
   const forward_ND = linear(swiglu(linear(middle.normalized, weights.gateUp)), weights.down);
   const end = addRmsNorm(forward_ND, middle.sum, weights.nextNorm, { epsilon });
   return [end.normalized, end.sum];

@@ -21,13 +21,13 @@ export function packDocuments(documents: readonly ArrayLike<number>[]): PackedBa
   const cumulativeLengths = new Int32Array(documents.length + 1);
   documents.forEach((document, index) => {
     if (document.length === 0) throw invalid(`Document ${index} has no tokens.`, index, 'Leave empty documents out.');
-    cumulativeLengths[index + 1] = cumulativeLengths[index]! + document.length;
+    cumulativeLengths[index + 1] = cumulativeLengths[index] + document.length;
   });
-  const total = cumulativeLengths[documents.length]!;
+  const total = cumulativeLengths[documents.length];
   const tokens = new Int32Array(total);
   const positions = new Int32Array(total);
   documents.forEach((document, index) => {
-    const start = cumulativeLengths[index]!;
+    const start = cumulativeLengths[index];
     for (let i = 0; i < document.length; i++) {
       if (!Number.isInteger(document[i])) {
         throw invalid(`Token ${i} of document ${index} is ${document[i]}.`, document[i], 'Tokens are integers.');
@@ -69,7 +69,7 @@ export function checkBatch(batch: PackedBatch, config: ModelConfig): number {
     );
   }
   for (let i = 1; i <= documents; i++) {
-    if (cumulativeLengths[i]! <= cumulativeLengths[i - 1]!) {
+    if (cumulativeLengths[i] <= cumulativeLengths[i - 1]) {
       throw invalid(
         `cumulativeLengths[${i}] is ${cumulativeLengths[i]} after ${cumulativeLengths[i - 1]}.`,
         cumulativeLengths[i],
@@ -80,8 +80,8 @@ export function checkBatch(batch: PackedBatch, config: ModelConfig): number {
   const limit = positionLimit(config);
   let last = 0;
   for (let i = 0; i < count; i++) {
-    const token = tokens[i]!;
-    const position = positions[i]!;
+    const token = tokens[i];
+    const position = positions[i];
     if (token < 0 || token >= config.vocabularySize) {
       throw invalid(
         `Token ${i} of the batch is ${token}; the vocabulary has ${config.vocabularySize}.`,

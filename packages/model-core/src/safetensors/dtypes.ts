@@ -73,13 +73,13 @@ export function decodeFloat32(dtype: SafetensorsDtype, bytes: Uint8Array, target
     case 'F16': {
       const table = halfValues();
       const source = new Uint16Array(buffer, byteOffset, count);
-      for (let i = 0; i < count; i++) target[at + i] = table[source[i]!]!;
+      for (let i = 0; i < count; i++) target[at + i] = table[source[i]]!;
       return;
     }
     case 'BF16': {
       const source = new Uint16Array(buffer, byteOffset, count);
       const bits = new Uint32Array(target.buffer, target.byteOffset + at * 4, count);
-      for (let i = 0; i < count; i++) bits[i] = source[i]! << 16;
+      for (let i = 0; i < count; i++) bits[i] = source[i] << 16;
       return;
     }
     default:
@@ -147,7 +147,7 @@ export function encode(dtype: SafetensorsDtype, data: SafetensorsData, from: num
     const bits = new Uint32Array(data.buffer, data.byteOffset + from * 4, to - from);
     const convert = dtype === 'F16' ? halfBits : bfloat16Bits;
     const out = new Uint16Array(to - from);
-    for (let i = 0; i < out.length; i++) out[i] = convert(bits[i]!);
+    for (let i = 0; i < out.length; i++) out[i] = convert(bits[i]);
     return new Uint8Array(out.buffer);
   }
   throw new ModelError('INVALID_ARGUMENT', `${data.constructor.name} cannot be written as ${dtype}.`, {

@@ -60,7 +60,7 @@ function entry(file: string, name: string, value: unknown, dataStart: number, da
   const natural = (list: unknown): list is number[] =>
     Array.isArray(list) && list.every((n) => Number.isSafeInteger(n) && (n as number) >= 0);
   if (!natural(shape)) throw bad(file, 8, `tensor ${name} has shape ${JSON.stringify(shape)}`, shape);
-  if (!natural(range) || range.length !== 2 || range[0]! > range[1]!) {
+  if (!natural(range) || range.length !== 2 || range[0] > range[1]) {
     throw bad(file, 8, `tensor ${name} has data_offsets ${JSON.stringify(range)}`, range);
   }
   const [begin, end] = range as [number, number];

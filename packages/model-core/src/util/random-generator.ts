@@ -90,15 +90,15 @@ export class RandomGenerator {
   /** 32 uniform bits, as an integer. */
   nextUint32(): number {
     const s = this.words;
-    const product = Math.imul(s[1]!, 5);
+    const product = Math.imul(s[1], 5);
     const result = Math.imul((product << 7) | (product >>> 25), 9) >>> 0;
-    const t = s[1]! << 9;
-    s[2]! ^= s[0]!;
-    s[3]! ^= s[1]!;
-    s[1]! ^= s[2]!;
-    s[0]! ^= s[3]!;
-    s[2]! ^= t;
-    s[3] = (s[3]! << 11) | (s[3]! >>> 21);
+    const t = s[1] << 9;
+    s[2] ^= s[0];
+    s[3] ^= s[1];
+    s[1] ^= s[2];
+    s[0] ^= s[3];
+    s[2] ^= t;
+    s[3] = (s[3] << 11) | (s[3] >>> 21);
     return result;
   }
 

@@ -11,17 +11,17 @@ type Matrix = number[][];
 function matrix(flat: ArrayLike<number>, columns: number): Matrix {
   const rows: Matrix = [];
   for (let i = 0; i < flat.length; i += columns) {
-    rows.push(Array.from({ length: columns }, (_, j) => flat[i + j]!));
+    rows.push(Array.from({ length: columns }, (_, j) => flat[i + j]));
   }
   return rows;
 }
 
-const dot = (a: readonly number[], b: readonly number[]): number => a.reduce((sum, x, i) => sum + x * b[i]!, 0);
+const dot = (a: readonly number[], b: readonly number[]): number => a.reduce((sum, x, i) => sum + x * b[i], 0);
 const apply = (weight: Matrix, x: readonly number[]): number[] => weight.map((row) => dot(row, x));
 
 function rmsNorm(x: readonly number[], weight: ArrayLike<number>, epsilon: number): number[] {
   const scale = 1 / Math.sqrt(dot(x, x) / x.length + epsilon);
-  return x.map((value, i) => value * scale * weight[i]!);
+  return x.map((value, i) => value * scale * weight[i]);
 }
 
 /** Angle per position of each pair, and the factor on cosines and sines, from the papers' formulas. */
@@ -60,10 +60,10 @@ function rotate(head: number[], position: number, speeds: number[], magnitude: n
   const half = head.length / 2;
   const out = new Array<number>(head.length);
   for (let i = 0; i < half; i++) {
-    const cosine = Math.cos(position * speeds[i]!) * magnitude;
-    const sine = Math.sin(position * speeds[i]!) * magnitude;
-    out[i] = head[i]! * cosine - head[i + half]! * sine;
-    out[i + half] = head[i + half]! * cosine + head[i]! * sine;
+    const cosine = Math.cos(position * speeds[i]) * magnitude;
+    const sine = Math.sin(position * speeds[i]) * magnitude;
+    out[i] = head[i] * cosine - head[i + half] * sine;
+    out[i + half] = head[i + half] * cosine + head[i] * sine;
   }
   return out;
 }
@@ -77,7 +77,7 @@ export function referenceLogits(config: ModelConfig, weights: Weights, tokens: r
   const embedding = matrix(weights('model.embed_tokens.weight'), D);
   const head = config.tieWordEmbeddings ? embedding : matrix(weights('lm_head.weight'), D);
   const { speeds, magnitude } = rotation(config);
-  let stream = tokens.map((token) => [...embedding[token]!]);
+  let stream = tokens.map((token) => [...embedding[token]]);
   for (let layer = 0; layer < config.layers; layer++) {
     const get = (name: string, columns: number): Matrix =>
       matrix(weights(`model.layers.${layer}.${name}.weight`), columns);
@@ -86,29 +86,29 @@ export function referenceLogits(config: ModelConfig, weights: Weights, tokens: r
     const inputNorm = weights(`model.layers.${layer}.input_layernorm.weight`);
     const normed = stream.map((x) => rmsNorm(x, inputNorm, config.rmsNormEpsilon));
     const turn = (row: number[], t: number): number[][] => heads(row, hd).map((h) => rotate(h, t, speeds, magnitude));
-    const queries = normed.map((x, t) => turn(apply(wq!, x), t));
-    const keys = normed.map((x, t) => turn(apply(wk!, x), t));
-    const values = normed.map((x) => heads(apply(wv!, x), hd));
+    const queries = normed.map((x, t) => turn(apply(wq, x), t));
+    const keys = normed.map((x, t) => turn(apply(wk, x), t));
+    const values = normed.map((x) => heads(apply(wv, x), hd));
     stream = stream.map((x, t) => {
-      const attended = queries[t]!.flatMap((query, h) => {
+      const attended = queries[t].flatMap((query, h) => {
         const group = Math.floor(h / (queryHeads / keyValueHeads));
-        const scores = Array.from({ length: t + 1 }, (_, s) => dot(query, keys[s]![group]!) / Math.sqrt(hd));
+        const scores = Array.from({ length: t + 1 }, (_, s) => dot(query, keys[s][group]) / Math.sqrt(hd));
         const top = Math.max(...scores);
         const shares = scores.map((score) => Math.exp(score - top));
         const total = shares.reduce((a, b) => a + b, 0);
         return Array.from({ length: hd }, (_, c) =>
-          shares.reduce((sum, share, s) => sum + (share / total) * values[s]![group]![c]!, 0),
+          shares.reduce((sum, share, s) => sum + (share / total) * values[s][group][c], 0),
         );
       });
-      return apply(wo, attended).map((value, i) => x[i]! + value);
+      return apply(wo, attended).map((value, i) => x[i] + value);
     });
     const [gate, up, down] = [get('mlp.gate_proj', D), get('mlp.up_proj', D), get('mlp.down_proj', F)];
     const postNorm = weights(`model.layers.${layer}.post_attention_layernorm.weight`);
     stream = stream.map((x) => {
       const normed2 = rmsNorm(x, postNorm, config.rmsNormEpsilon);
-      const ups = apply(up!, normed2);
-      const inner = apply(gate!, normed2).map((g, i) => (g / (1 + Math.exp(-g))) * ups[i]!);
-      return apply(down!, inner).map((value, i) => x[i]! + value);
+      const ups = apply(up, normed2);
+      const inner = apply(gate, normed2).map((g, i) => (g / (1 + Math.exp(-g))) * ups[i]);
+      return apply(down, inner).map((value, i) => x[i] + value);
     });
   }
   const finalNorm = weights('model.norm.weight');
