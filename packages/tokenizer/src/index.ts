@@ -1,4 +1,16 @@
+export { chatMlTemplate, llama3SpecialTokens, llama3Template } from './chat-templates.js';
 export { TokenizerError, type TokenizerErrorCode } from './errors.js';
+export { preTokenizerPresets } from './pre-tokenizer.js';
+export { StreamingDecoder } from './streaming-decoder.js';
+export { Tokenizer, type DecodeOptions, type EncodeOptions } from './tokenizer.js';
+export { standardSpecialTokens } from './tokenizer-definition.js';
+export {
+  readTokenizerConfig,
+  writeTokenizerFolder,
+  type TokenizerConfig,
+  type TokenizerFolderOptions,
+} from './tokenizer-folder.js';
+export { trainBytePairEncoding, type TrainOptions } from './training/train-byte-pair-encoding.js';
 export type {
   AddedToken,
   ChatMessage,
