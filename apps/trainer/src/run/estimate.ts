@@ -1,0 +1,90 @@
+/**
+ * How long a run will take here: a few real training steps of the recipe's model on random tokens, then the recipe's
+ * floating-point operations over that rate. Costs one to three seconds. A guide, not a promise: printed as "about".
+ */
+import { CausalLanguageModel } from '@xgen-small/model-core';
+import { globalNormScale, valueAndGradients } from '@xgen-small/kernels';
+import { modelFlopsPerToken, parsePretrainStage } from '@xgen-small/pretrain';
+import * as tf from '@tensorflow/tfjs-core';
+import { baseContextLength, initialModelConfig, type Recipe } from '../recipe/recipe-schema.js';
+import type { StageId } from './stage-context.js';
+
+export interface RunEstimate {
+  tokensPerSecond: number;
+  trainingSeconds: number;
+  totalSeconds: number;
+}
+
+/** Seconds that curation, tokenisation and evaluation of a quickstart-sized recipe took beside training, on four cores. */
+const fixedSeconds = 90;
+
+export async function estimateRun(recipe: Recipe, remaining: readonly StageId[]): Promise<RunEstimate | undefined> {
+  const config = initialModelConfig(recipe);
+  const contextLength = baseContextLength(recipe);
+  const perToken = (length: number): number => modelFlopsPerToken(config, length);
+  let flops = 0;
+  if (remaining.includes('pretrain')) for (const stage of recipe.pretrain.stages) flops += stageFlops(stage);
+  if (remaining.includes('extend')) for (const stage of recipe.extend.stages) flops += stageFlops(stage);
+  // A worked problem with its chat tokens takes some 70 tokens.
+  const conversationTokens = 70;
+  if (remaining.includes('sft'))
+    flops += recipe.sft.problems * (recipe.sft.stage.epochs ?? 1) * conversationTokens * perToken(256);
+  if (remaining.includes('dpo')) flops += 3 * recipe.dpo.maximumPairs * conversationTokens * perToken(256);
+  if (remaining.includes('ppo')) {
+    const { iterations, promptsPerIteration, samplesPerPrompt, updateEpochs } = recipe.ppo.stage;
+    // Decoding is bound by memory rather than arithmetic: about three forward-and-backward passes' time on small models.
+    flops +=
+      recipe.ppo.seeds.length *
+      iterations *
+      promptsPerIteration *
+      samplesPerPrompt *
+      conversationTokens *
+      (updateEpochs + 4) *
+      perToken(256);
+  }
+  function stageFlops(input: Recipe['pretrain']['stages'][number]): number {
+    const stage = parsePretrainStage(input);
+    return stage.steps * stage.tokensPerStep * perToken(stage.contextLength);
+  }
+  if (flops === 0) return undefined;
+  const tokensPerSecond = await measureTokensPerSecond(recipe);
+  const trainingSeconds = flops / perToken(contextLength) / tokensPerSecond;
+  return {
+    tokensPerSecond,
+    trainingSeconds,
+    totalSeconds: trainingSeconds + (remaining.length > 1 ? fixedSeconds : 0),
+  };
+}
+
+async function measureTokensPerSecond(recipe: Recipe): Promise<number> {
+  const config = initialModelConfig(recipe);
+  const length = baseContextLength(recipe);
+  const sequences = Math.max(1, Math.floor(2048 / length));
+  const total = sequences * length;
+  const model = CausalLanguageModel.initialize(config, { seed: 0 });
+  const tokens = Int32Array.from({ length: total }, (_, i) => (i * 7919) % config.vocabularySize);
+  const batch = {
+    tokens,
+    positions: Int32Array.from({ length: total }, (_, i) => i % length),
+    cumulativeLengths: Int32Array.from({ length: sequences + 1 }, (_, i) => i * length),
+  };
+  const targets = Int32Array.from(tokens, (_, i) => tokens[(i + 1) % total]);
+  const variables = [...model.parameters.values()];
+  const times: number[] = [];
+  try {
+    for (let step = 0; step < 4; step++) {
+      const start = performance.now();
+      const { value, gradients } = valueAndGradients(
+        () => tf.neg(tf.mean(model.logProbabilities(batch, targets))),
+        variables,
+      );
+      const { norm, scale } = globalNormScale([...gradients.values()], 1);
+      await norm.data();
+      tf.dispose([value, norm, scale, ...gradients.values()]);
+      times.push((performance.now() - start) / 1000);
+    }
+  } finally {
+    model.dispose();
+  }
+  return total / Math.min(...times);
+}

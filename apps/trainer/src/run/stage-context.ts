@@ -1,0 +1,37 @@
+/** What every pipeline stage gets, and what a stage is. */
+import type { ProgressDisplay, ProgressEvent } from '../terminal/progress-display.js';
+import type { Recipe } from '../recipe/recipe-schema.js';
+import type { RunFolder, StageRecord } from './run-folder.js';
+
+export const stageIds = ['curate', 'tokenize', 'pretrain', 'extend', 'sft', 'dpo', 'ppo', 'eval'] as const;
+export type StageId = (typeof stageIds)[number];
+
+export interface StageContext {
+  run: RunFolder;
+  recipe: Recipe;
+  /** What relative source paths of the recipe are relative to. */
+  baseFolder: string;
+  signal: AbortSignal;
+  display: ProgressDisplay;
+  onProgress: (event: ProgressEvent) => void;
+  /** Worker threads for work that isn't training. */
+  workers: number;
+  /** The record of a stage that this one requires. */
+  finished(id: StageId): StageRecord;
+}
+
+export interface StageOutcome {
+  /** Files that later stages or readers use, absolute; their hashes go into run.json. */
+  outputs: string[];
+  /** Plain JSON for later stages and the report. */
+  summary: Record<string, unknown>;
+  /** One line a person reads when the stage is done. */
+  headline: string;
+}
+
+export interface PipelineStage {
+  id: StageId;
+  title: string;
+  requires: readonly StageId[];
+  run(context: StageContext): Promise<StageOutcome>;
+}
