@@ -15,9 +15,8 @@ export type PosttrainErrorCode =
   | 'PROMPT_TOO_LONG'
   | 'MISSING_FIELD'
   | 'REWARD_FAILED'
-  | 'OTHER_RECIPE'
-  | 'CORRUPT_STATE'
-  | 'NOT_FINITE'
+  | 'RUN_MISMATCH'
+  | 'NON_FINITE_LOSS'
   | 'LOG_PROBABILITY_MISMATCH'
   | 'ABORTED';
 

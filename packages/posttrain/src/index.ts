@@ -1,21 +1,15 @@
-import type { ChatTokenizer } from './data/chat-tokenizer.js';
-import type {
-  BuildPreferencePairsArguments,
-  DirectPreferenceOptimizationArguments,
-  DirectPreferenceOptimizationResult,
-  PreferencePairs,
-} from './dpo/types.js';
-import type { ProximalPolicyOptimizationArguments, ProximalPolicyOptimizationResult } from './ppo/types.js';
-import { pending } from './run/pending.js';
-import type { SupervisedFineTuningArguments, SupervisedFineTuningResult } from './sft/types.js';
-
+/** Supervised fine-tuning, direct preference optimization and online PPO with verifiable rewards. */
 export { PosttrainError, type PosttrainErrorCode, type PosttrainErrorOptions } from './errors.js';
+
+export { createChatTokenizer, type ChatTokenizer, type EncodedConversation } from './data/chat-tokenizer.js';
 export { readConversations, readPreferences, readPrompts } from './data/readers.js';
 export type { ChatMessage, Conversation, Preference, Prompt } from './data/records.js';
-export type { ChatTokenizer, EncodedConversation } from './data/chat-tokenizer.js';
+export { writeJsonLines } from './data/write-json-lines.js';
+
 export { extractNumericAnswer, numericAnswerVerifier, type NumericAnswerOptions } from './rewards/numeric-answer.js';
 export { composeRewards, formatReward, lengthPenalty, verifierReward } from './rewards/rewards.js';
 export type { Completion, RewardBreakdown, RewardFunction, Verifier } from './rewards/types.js';
+
 export type { MetricsEvent, PosttrainRunArguments } from './run/run-arguments.js';
 export {
   directPreferenceOptimizationStageSchema,
@@ -28,41 +22,54 @@ export {
   type ResolvedSupervisedFineTuningStage,
   type SupervisedFineTuningStage,
 } from './run/stage-schemas.js';
-export type { SupervisedFineTuningArguments, SupervisedFineTuningResult } from './sft/types.js';
-export type {
-  BuildPreferencePairsArguments,
-  DirectPreferenceOptimizationArguments,
-  DirectPreferenceOptimizationResult,
-  PreferenceMetrics,
-  PreferencePairs,
-} from './dpo/types.js';
-export type {
-  Advantages,
-  ProximalPolicyOptimizationArguments,
-  ProximalPolicyOptimizationMetrics,
-  ProximalPolicyOptimizationResult,
-  RolloutSample,
-  RolloutTokens,
-  ScoredRollouts,
-} from './ppo/types.js';
 
-/** Takes this project's `Tokenizer` and `ChatTemplate`. */
-export function createChatTokenizer(_parts: { tokenizer: unknown; chatTemplate: unknown }): ChatTokenizer {
-  return pending('createChatTokenizer');
-}
-export async function runSupervisedFineTuning(_: SupervisedFineTuningArguments): Promise<SupervisedFineTuningResult> {
-  return pending('runSupervisedFineTuning');
-}
-export async function runDirectPreferenceOptimization(
-  _: DirectPreferenceOptimizationArguments,
-): Promise<DirectPreferenceOptimizationResult> {
-  return pending('runDirectPreferenceOptimization');
-}
-export async function buildPreferencePairs(_: BuildPreferencePairsArguments): Promise<PreferencePairs> {
-  return pending('buildPreferencePairs');
-}
-export async function runProximalPolicyOptimization(
-  _: ProximalPolicyOptimizationArguments,
-): Promise<ProximalPolicyOptimizationResult> {
-  return pending('runProximalPolicyOptimization');
-}
+export {
+  runSupervisedFineTuning,
+  type SupervisedFineTuningArguments,
+  type SupervisedFineTuningResult,
+} from './sft/run-supervised-fine-tuning.js';
+
+export {
+  buildPreferencePairs,
+  type BuildPreferencePairsArguments,
+  type PreferencePairs,
+} from './dpo/build-preference-pairs.js';
+export type { PreferenceMetrics } from './dpo/preference-metrics.js';
+export {
+  runDirectPreferenceOptimization,
+  type DirectPreferenceOptimizationArguments,
+  type DirectPreferenceOptimizationResult,
+} from './dpo/run-direct-preference-optimization.js';
+
+export { computeAdvantages, type AdvantageOptions, type Advantages } from './ppo/compute-advantages.js';
+export type { RolloutTokens } from './ppo/evaluate-rollouts.js';
+export type { ProximalPolicyLoss } from './ppo/policy-update.js';
+export {
+  runProximalPolicyOptimization,
+  type ProximalPolicyMetrics,
+  type ProximalPolicyOptimizationArguments,
+  type ProximalPolicyOptimizationResult,
+  type ProximalPolicySteps,
+} from './ppo/run-proximal-policy-optimization.js';
+export { scoreRollouts, type ScoredRollouts, type ScoreOptions } from './ppo/score-rollouts.js';
+export { rollout, type RolloutOptions, type RolloutSample } from './rollout/rollout.js';
+
+export {
+  directPreferenceLoss,
+  type DirectPreferenceInput,
+  type DirectPreferenceOptions,
+  type DirectPreferenceOutput,
+} from './losses/direct-preference-loss.js';
+export {
+  generalizedAdvantageEstimation,
+  whiten,
+  type GaeInput,
+  type GaeOutput,
+} from './losses/generalized-advantage-estimation.js';
+export { nextKlCoefficient } from './losses/kl-controller.js';
+export {
+  proximalPolicyLoss,
+  type ProximalPolicyInput,
+  type ProximalPolicyOptions,
+  type ProximalPolicyOutput,
+} from './losses/proximal-policy-loss.js';

@@ -38,8 +38,7 @@ describe('directPreferenceLoss', () => {
       expect(losses[i]).toBeCloseTo(definition(i, input.chosen[i], options), 10);
       const step = 1e-5;
       const slope =
-        (definition(i, input.chosen[i] + step, options) - definition(i, input.chosen[i] - step, options)) /
-        (2 * step);
+        (definition(i, input.chosen[i] + step, options) - definition(i, input.chosen[i] - step, options)) / (2 * step);
       expect(gradients[i]).toBeCloseTo(slope, 6);
     }
   });

@@ -3,7 +3,7 @@ import type { CausalLanguageModel } from '@xgen-small/model-core';
 import type { CheckpointPolicy, ProgressEvent } from '@xgen-small/pretrain';
 import type { ChatTokenizer } from '../data/chat-tokenizer.js';
 
-/** One line of `metrics.jsonl`. */
+/** One line of `metrics.jsonl`. `seconds`: time spent in this stage, interruptions left out. */
 export interface MetricsEvent {
   /** 'sft' | 'dpo' | 'ppo', or the stage's name. */
   stage: string;
@@ -22,6 +22,8 @@ export interface PosttrainRunArguments<Stage> {
   seed: number;
   /** When to write checkpoints; the result doesn't depend on it. */
   checkpoints?: CheckpointPolicy;
+  /** Files to lie beside the final model: the tokenizer's. */
+  modelFiles?: Readonly<Record<string, string | Uint8Array>>;
   signal?: AbortSignal;
   onProgress?: (event: ProgressEvent) => void;
   onMetrics?: (event: MetricsEvent) => void;

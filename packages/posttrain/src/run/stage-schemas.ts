@@ -153,8 +153,8 @@ export const proximalPolicyOptimizationStageSchema = z
     truncationPenalty: z.number().max(0).default(0),
     /** Rewards are clipped to ± this before the KL penalty. */
     rewardClip: z.number().positive().optional(),
-    /** The largest difference between a rollout's log-probability and the trainer's that is let pass. */
-    maximumLogProbabilityMismatch: z.number().positive().default(0.05),
+    /** The run stops where a rollout's log-probability differs by more from the trainer's; default: it is reported only. */
+    maximumLogProbabilityMismatch: z.number().positive().optional(),
     /** Tokens the rollouts' key-value cache holds; default: all rollouts of an iteration at once. */
     cacheTokens: count.optional(),
   })
