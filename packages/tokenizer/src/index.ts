@@ -1,4 +1,10 @@
-export { chatMlTemplate, llama3SpecialTokens, llama3Template } from './chat-templates.js';
+export {
+  ChatTemplate,
+  type ChatTemplateOptions,
+  type EncodedConversation,
+  type RenderOptions,
+} from './chat/chat-template.js';
+export { chatMlTemplate, llama3SpecialTokens, llama3Template } from './chat/templates.js';
 export { TokenizerError, type TokenizerErrorCode } from './errors.js';
 export { preTokenizerPresets } from './pre-tokenizer.js';
 export { StreamingDecoder } from './streaming-decoder.js';

@@ -87,7 +87,8 @@ function whitespaceEnd(bytes: Uint8Array, position: number, end: number, indenta
   }
   if (afterNewline >= 0) {
     if (indentation) {
-      while (afterNewline < cursor && (bytes[afterNewline] === spaceByte || bytes[afterNewline] === tab)) afterNewline++;
+      while (afterNewline < cursor && (bytes[afterNewline] === spaceByte || bytes[afterNewline] === tab))
+        afterNewline++;
     }
     return afterNewline;
   }

@@ -101,7 +101,8 @@ function checkVocabulary(definition: TokenizerDefinition, source: string): void 
   const tokens = new Map<string, number>(Object.entries(vocab));
   const ids = new Set<number>();
   for (const [token, id] of tokens) {
-    if (!Number.isInteger(id) || id < 0 || id > 0xffffff) throw corrupt(source, `token ${JSON.stringify(token)} has id ${id}`, id);
+    if (!Number.isInteger(id) || id < 0 || id > 0xffffff)
+      throw corrupt(source, `token ${JSON.stringify(token)} has id ${id}`, id);
     if (ids.has(id)) throw corrupt(source, `id ${id} occurs twice`, id);
     ids.add(id);
   }
@@ -115,13 +116,18 @@ function checkVocabulary(definition: TokenizerDefinition, source: string): void 
   }
   for (const [rank, [left, right]] of merges.entries()) {
     for (const part of [left, right, left + right]) {
-      if (!tokens.has(part)) throw corrupt(source, `merge ${rank} needs token ${JSON.stringify(part)}, which is missing`, part);
+      if (!tokens.has(part))
+        throw corrupt(source, `merge ${rank} needs token ${JSON.stringify(part)}, which is missing`, part);
     }
   }
   for (const { id, content } of definition.added_tokens) {
     const inVocabulary = tokens.get(content);
     if (inVocabulary !== undefined ? inVocabulary !== id : ids.has(id)) {
-      throw corrupt(source, `added token ${JSON.stringify(content)} has id ${id}, which the vocabulary gives to another`, id);
+      throw corrupt(
+        source,
+        `added token ${JSON.stringify(content)} has id ${id}, which the vocabulary gives to another`,
+        id,
+      );
     }
   }
 }
@@ -186,7 +192,8 @@ export function serializeTokenizerDefinition(definition: TokenizerDefinition): s
 export function tokenByteTable(definition: TokenizerDefinition): (Uint8Array | undefined)[] {
   const table: (Uint8Array | undefined)[] = [];
   const utf8 = new TextEncoder();
-  for (const [token, id] of Object.entries(definition.model.vocab)) table[id] = tokenToBytes(token) ?? utf8.encode(token);
+  for (const [token, id] of Object.entries(definition.model.vocab))
+    table[id] = tokenToBytes(token) ?? utf8.encode(token);
   for (const { id, content } of definition.added_tokens) table[id] = utf8.encode(content);
   return table;
 }

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { writeFileAtomic } from './atomic-file.js';
-import { chatMlTemplate } from './chat-templates.js';
+import { chatMlTemplate } from './chat/templates.js';
 import { TokenizerError } from './errors.js';
 import { checkTokenizerDefinition, serializeTokenizerDefinition } from './tokenizer-definition.js';
 import type { TokenizerDefinition } from './types.js';
@@ -49,9 +49,7 @@ export async function writeTokenizerFolder(
     });
   };
   const config = {
-    added_tokens_decoder: Object.fromEntries(
-      definition.added_tokens.map(({ id, ...token }) => [String(id), token]),
-    ),
+    added_tokens_decoder: Object.fromEntries(definition.added_tokens.map(({ id, ...token }) => [String(id), token])),
     bos_token: named(options.bosToken, ['<|begin_of_text|>', '<|endoftext|>'], 'bosToken') ?? null,
     chat_template: options.chatTemplate ?? chatMlTemplate,
     clean_up_tokenization_spaces: false,

@@ -1,4 +1,5 @@
 /** The tables that encoding and decoding need, built once from a definition. */
+import { alternation } from './alternation.js';
 import { byteCharacters } from './byte-level-alphabet.js';
 import { BytePairEncoder } from './byte-pair-encoder.js';
 import { TokenizerError } from './errors.js';
@@ -76,11 +77,5 @@ function addedTokenPatterns(tokens: readonly AddedToken[]): RegExp[] {
     }
   }
   const groups = [tokens.filter((token) => !token.normalized), tokens.filter((token) => token.normalized)];
-  return groups
-    .filter((group) => group.length > 0)
-    .map((group) => {
-      // Alternatives are tried in order: the longest first makes the leftmost match the longest.
-      const contents = group.map((token) => token.content).sort((a, b) => b.length - a.length);
-      return new RegExp(contents.map((text) => text.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&')).join('|'), 'g');
-    });
+  return groups.filter((group) => group.length > 0).map((group) => alternation(group.map((token) => token.content)));
 }

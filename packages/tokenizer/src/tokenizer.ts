@@ -92,7 +92,10 @@ export class Tokenizer {
   }
 
   /** Ids of many texts, end to end in one array. */
-  async encodeBatch(texts: readonly string[], { parseSpecialTokens = false }: EncodeOptions = {}): Promise<EncodedBatch> {
+  async encodeBatch(
+    texts: readonly string[],
+    { parseSpecialTokens = false }: EncodeOptions = {},
+  ): Promise<EncodedBatch> {
     const offsets = new Float64Array(texts.length + 1);
     this.encoding.reset();
     for (const [i, text] of texts.entries()) {

@@ -117,7 +117,7 @@ class MergeLearner {
     const merged = this.addToken(this.tokens[left] + this.tokens[right]);
     this.lastMerge.set(pair, this.mergedPairs.length);
     this.mergedPairs.push(pair);
-    for (let node = list; node >= 0; ) {
+    for (let node = list; node >= 0;) {
       this.mergeInWord(this.lists.wordAt(node), left, right, merged);
       const next = this.lists.nextOf(node);
       this.lists.release(node);

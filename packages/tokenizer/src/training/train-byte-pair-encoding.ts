@@ -43,7 +43,10 @@ const optionsSchema = z.strictObject({
   maximumTokenLength: z.int().min(2).default(Number.MAX_SAFE_INTEGER),
   workers: z.int().nonnegative().optional(),
   checkpointFolder: z.string().min(1).optional(),
-  checkpointEveryBytes: z.int().positive().default(1 << 30),
+  checkpointEveryBytes: z
+    .int()
+    .positive()
+    .default(1 << 30),
   onProgress: z.custom<LongTaskOptions['onProgress']>((value) => typeof value === 'function').optional(),
   signal: z.instanceof(AbortSignal).optional(),
 });
@@ -61,9 +64,13 @@ export async function trainBytePairEncoding(
 ): Promise<TokenizerDefinition> {
   const parsed = optionsSchema.safeParse(options);
   if (!parsed.success) {
-    throw new TokenizerError('INVALID_OPTIONS', `The training options are not valid: ${z.prettifyError(parsed.error)}.`, {
-      value: options,
-    });
+    throw new TokenizerError(
+      'INVALID_OPTIONS',
+      `The training options are not valid: ${z.prettifyError(parsed.error)}.`,
+      {
+        value: options,
+      },
+    );
   }
   const settings = parsed.data;
   const specialTokens = [...new Set(settings.specialTokens)];
@@ -85,10 +92,14 @@ async function countWords(texts: Iterable<string> | AsyncIterable<string>, setti
   const { checkpointFolder, preTokenizer } = settings;
   const saved = checkpointFolder === undefined ? undefined : await readTrainingCheckpoint(checkpointFolder);
   if (saved !== undefined && saved.preTokenizer !== preTokenizer) {
-    throw new TokenizerError('RESUME_MISMATCH', `The checkpoint in ${checkpointFolder} was counted with ${saved.preTokenizer}.`, {
-      value: preTokenizer,
-      remedy: 'Use that pre-tokenizer, or another checkpointFolder.',
-    });
+    throw new TokenizerError(
+      'RESUME_MISMATCH',
+      `The checkpoint in ${checkpointFolder} was counted with ${saved.preTokenizer}.`,
+      {
+        value: preTokenizer,
+        remedy: 'Use that pre-tokenizer, or another checkpointFolder.',
+      },
+    );
   }
   if (saved?.complete === true) return saved.words;
   const counting = new Counting(settings, saved?.words);
@@ -104,7 +115,9 @@ async function countWords(texts: Iterable<string> | AsyncIterable<string>, setti
     };
     for await (const text of texts) {
       if (typeof text !== 'string') {
-        throw new TokenizerError('INVALID_CORPUS', `Text ${consumed} is ${typeof text}, not a string.`, { value: text });
+        throw new TokenizerError('INVALID_CORPUS', `Text ${consumed} is ${typeof text}, not a string.`, {
+          value: text,
+        });
       }
       consumed++;
       if (checkpointFolder !== undefined) hashText(hash, text);
@@ -122,7 +135,8 @@ async function countWords(texts: Iterable<string> | AsyncIterable<string>, setti
         await save(false);
         throw new TokenizerError('ABORTED', 'Training was stopped.', {
           cause: settings.signal.reason,
-          remedy: checkpointFolder === undefined ? undefined : 'Run it again with the same checkpointFolder to continue.',
+          remedy:
+            checkpointFolder === undefined ? undefined : 'Run it again with the same checkpointFolder to continue.',
         });
       }
     }
@@ -141,10 +155,14 @@ function hashText(hash: Hash, text: string): void {
 
 function checkSameTexts(hash: Hash, expected: string, texts: number): void {
   if (hash.copy().digest('hex') === expected) return;
-  throw new TokenizerError('RESUME_MISMATCH', `The first ${texts} texts are not those that the checkpoint has counted.`, {
-    value: texts,
-    remedy: 'Give the same texts in the same order, or another checkpointFolder.',
-  });
+  throw new TokenizerError(
+    'RESUME_MISMATCH',
+    `The first ${texts} texts are not those that the checkpoint has counted.`,
+    {
+      value: texts,
+      remedy: 'Give the same texts in the same order, or another checkpointFolder.',
+    },
+  );
 }
 
 /** Batches texts into UTF-8 and counts them, on workers or here. */
