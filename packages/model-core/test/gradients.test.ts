@@ -33,7 +33,8 @@ describe.each(await presentBackends())('gradients on %s', (backend) => {
     let model: CausalLanguageModel;
     const loss = (recomputeBlocks: boolean) => (): tf.Scalar => {
       const logProbabilities = model.logProbabilities(packDocuments(documents), targets, { recomputeBlocks });
-      return tf.neg(tf.div(tf.sum(logProbabilities), targets.filter((target) => target !== -100).length));
+      const total = tf.sum<tf.Scalar>(logProbabilities);
+      return tf.mul(total, -1 / targets.filter((target) => target !== -100).length);
     };
 
     beforeAll(() => {
@@ -72,14 +73,17 @@ describe.each(await presentBackends())('gradients on %s', (backend) => {
       for (const [fileName, fusedName, firstRow] of checks) {
         const variable = model.parameters.get(fusedName)!;
         const gradient = gradients.get(variable.name)!.dataSync();
-        const columns = variable.shape.length === 1 ? 1 : variable.shape[1];
+        const columns = variable.shape[1] ?? 1;
         const original = Float64Array.from(weights(fileName));
         for (let sample = 0; sample < 3; sample++) {
           // Embedding rows of absent tokens have no gradient: look at a token that is there.
           const index = fileName.includes('embed') ? 28 * columns + sample : random.integer(original.length);
           const step = 1e-5;
           const at = (offset: number): number => {
-            base.set(fileName, Float64Array.from(original, (x, i) => (i === index ? x + offset : x)));
+            base.set(
+              fileName,
+              Float64Array.from(original, (x, i) => (i === index ? x + offset : x)),
+            );
             const result = referenceLoss(model, perturbed);
             base.delete(fileName);
             return result;

@@ -3,11 +3,12 @@
  * model.safetensors or numbered shards with an index, and the caller's extra files (tokenizer).
  *
  * A new folder appears whole: it is written beside its name, synced and renamed. Into a folder that holds files
- * already, each file is first written whole under a temporary name; then the old model's entry point (index or
- * model.safetensors) goes, the files take their names, and the new entry point comes last. A crash in that last moment
- * leaves a folder that load() refuses as incomplete, never a mixture.
+ * already, everything is first written and synced under a temporary name. If only the weights change and they are one
+ * file, one rename replaces them. Otherwise the old model's entry point (index or model.safetensors) goes, the files
+ * take their names, and the new entry point comes last: a crash in that moment leaves a folder that load() refuses as
+ * incomplete, never a mixture.
  */
-import { mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { Variable } from '@tensorflow/tfjs-core';
 import { toHuggingFaceConfig } from '../config/hugging-face-config.js';
@@ -17,7 +18,13 @@ import { elementCount, parameterLayout } from '../parameters/parameter-layout.js
 import type { SafetensorsDtype, SafetensorsSource } from '../safetensors/types.js';
 import { sourceBytes, writeSafetensors } from '../safetensors/write-safetensors.js';
 import type { ProgressEvent } from '../util/progress.js';
-import { syncFolder, temporaryName, writeError, writeFileAtomic } from '../util/write-file-atomic.js';
+import {
+  removeStaleTemporaries,
+  syncFolder,
+  temporaryName,
+  writeError,
+  writeFileAtomic,
+} from '../util/write-file-atomic.js';
 
 export interface SaveOptions {
   /** Files to lie beside the model, by name (tokenizer.json, tokenizer_config.json, generation_config.json, …). */
@@ -129,11 +136,21 @@ async function writeFiles(
   return written;
 }
 
+/** Whether old and new weights are one file each, under the same configuration. */
+async function onlyWeightsChange(staging: string, folder: string, names: string[]): Promise<boolean> {
+  if (names.at(-1) !== singleFile || (await readdir(folder)).includes(indexFile)) return false;
+  const configs = [staging, folder].map((place) => readFile(join(place, 'config.json'), 'utf8').catch(() => undefined));
+  const [staged, present] = await Promise.all(configs);
+  return staged === present;
+}
+
 /** Moves staged files into a folder in use; see the module's header for the order. */
 async function replaceFiles(staging: string, folder: string, names: string[]): Promise<void> {
-  await rm(join(folder, indexFile), { force: true });
-  await rm(join(folder, singleFile), { force: true });
-  await syncFolder(folder);
+  if (!(await onlyWeightsChange(staging, folder, names))) {
+    await rm(join(folder, indexFile), { force: true });
+    await rm(join(folder, singleFile), { force: true });
+    await syncFolder(folder);
+  }
   for (const name of names) await rename(join(staging, name), join(folder, name));
   await syncFolder(folder);
   for (const name of await readdir(folder)) {
@@ -164,7 +181,9 @@ export async function saveCheckpoint(
       throw error;
     });
     // Inside a folder in use, beside a new one: either way on the same file system as the target.
-    staging = existing.length === 0 ? temporaryName(target) : join(target, basename(temporaryName(target)));
+    const place = existing.length === 0 ? target : join(target, basename(target));
+    await removeStaleTemporaries(place);
+    staging = temporaryName(place);
     await mkdir(staging);
     const names = await writeFiles(staging, config, variables, options);
     if (existing.length === 0) {

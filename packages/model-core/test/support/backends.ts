@@ -1,11 +1,13 @@
 /** The backends that this machine has, for tests that must hold on each. */
-import '@tensorflow/tfjs-backend-cpu';
-import * as tf from '@tensorflow/tfjs-core';
+import { describeBackends, initializeBackend } from '@xgen-small/kernels';
 
 export async function useBackend(name: string): Promise<void> {
-  if (!(await tf.setBackend(name))) throw new Error(`backend ${name} did not start`);
+  const preferred = name as 'cpu';
+  const started = await initializeBackend({ preferred });
+  if (started.name !== name) throw new Error(`${name} did not start: ${started.warnings.join(' ')}`);
 }
 
+/** Names of the usable ones; `cpu` is always among them. */
 export async function presentBackends(): Promise<string[]> {
-  return ['cpu'];
+  return (await describeBackends()).filter(({ available }) => available).map(({ name }) => name);
 }
