@@ -13,7 +13,6 @@ export type CurationErrorCode =
   | 'INPUT_NOT_FOUND'
   | 'INPUT_CHANGED'
   | 'INPUT_INVALID'
-  | 'NO_DOCUMENTS'
   | 'WORKER_FAILED'
   | 'WORKER_MISSING'
   | 'ABORTED';

@@ -1,5 +1,12 @@
 export { CurationError } from './errors.js';
 export type { CurationErrorCode, CurationErrorDetails } from './errors.js';
+export { curationFormatVersion, hashPlan, parseCurationPlan } from './plan/schema.js';
+export type { CurationPlan, CurationPlanInput } from './plan/schema.js';
+export { defaultFilters } from './filters/registry.js';
+export type { FilterPlan, FilterPlanInput } from './filters/registry.js';
+export { weightCurvePresets, weightForCount } from './mixture/weight-curves.js';
+export type { WeightCurve, WeightStep } from './mixture/weight-curves.js';
+export { curate } from './engine/curate.js';
 export type { CurateOptions, CurateResult, DocumentRow, OutputShard, ProgressEvent } from './engine/types.js';
 export type {
   BadInput,
@@ -13,6 +20,16 @@ export type {
   Histogram,
   SampledDocument,
 } from './report/types.js';
+export { extractFinalAnswer } from './generators/final-answer.js';
+export { generateMathDocuments } from './generators/math-documents.js';
+export { generateMathProblems } from './generators/math-problems.js';
+export {
+  defaultRetrievalTemplates,
+  generateRetrievalDocuments,
+  retrievalDocuments,
+  retrievalNames,
+  retrievalWords,
+} from './generators/retrieval-documents.js';
 export type {
   MathDifficulty,
   MathDocument,
@@ -27,3 +44,5 @@ export type {
   RetrievalFact,
   RetrievalTemplates,
 } from './generators/retrieval-types.js';
+export { repetitionDocuments } from './generators/repetition-documents.js';
+export type { RepetitionDocument, RepetitionDocumentOptions } from './generators/repetition-documents.js';

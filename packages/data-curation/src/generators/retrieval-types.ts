@@ -26,6 +26,8 @@ export interface RetrievalDocumentOptions {
   questions?: number;
   /** Digits of the planted value; default 4. */
   valueDigits?: number;
+  /** Plant one of these instead of digits: small models learn to copy a word long before four digits. */
+  values?: readonly string[];
   templates?: RetrievalTemplates;
 }
 

@@ -1,0 +1,343 @@
+/**
+ * The whole curation: inventory → per-document work in tasks → selection over all documents → shards → manifest. Every step leaves
+ * finished files under `<output>/.work`, so that a killed run continues; the bytes of the output depend on the plan and
+ * the input only. Cost: each document is read once and its text written twice (part, shard).
+ */
+
+import { mkdir, readFile, rm, stat } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { join, resolve } from 'node:path';
+import { CurationError } from '../errors.js';
+import type { CurationPlan, CurationPlanInput } from '../plan/schema.js';
+import { hashPlan, parseCurationPlan } from '../plan/schema.js';
+import { renderReport } from '../report/html.js';
+import type { CurationReport } from '../report/types.js';
+import type { InputTask } from '../sources/inventory.js';
+import { takeInventory } from '../sources/inventory.js';
+import { canonicalJson } from '../util/canonical-json.js';
+import { removeLeftovers, sha256OfText, writeFileWhole } from '../util/files.js';
+import type { TaskResult } from './extract-task.js';
+import type { CurationManifest } from './manifest.js';
+import { buildManifest, shardsOf } from './manifest.js';
+import type { Selection } from './select.js';
+import { selectDocuments } from './select.js';
+import type { ShardJob, ShardResult } from './shard-task.js';
+import { shardResultPath } from './shard-task.js';
+import { emptyStats, mergeStats } from './task-stats.js';
+import type { CurateOptions, CurateResult, OutputShard } from './types.js';
+import type { WorkFolder } from './work-folder.js';
+import { pieceName, workFolder } from './work-folder.js';
+import { runInWorkers, throwIfAborted } from './worker-pool.js';
+
+/**
+ * Runs a plan, or continues it, or returns its finished output.
+ * @throws CurationError `PLAN_INVALID`, `OPTION_INVALID`, `INPUT_NOT_FOUND`, `INPUT_INVALID` (with `onBadInput: 'fail'`),
+ * `INPUT_CHANGED` (files differ from those of the interrupted run), `OUTPUT_FOLDER_MISMATCH` (another plan's folder),
+ * `OUTPUT_CORRUPT`, `ABORTED`, `WORKER_FAILED`.
+ */
+export async function curate(planInput: CurationPlanInput, options: CurateOptions): Promise<CurateResult> {
+  const plan = parseCurationPlan(planInput);
+  const planHash = hashPlan(plan);
+  const workers = options.workers ?? Math.min(8, availableParallelism());
+  if (!Number.isSafeInteger(workers) || workers < 1) {
+    throw new CurationError('OPTION_INVALID', `workers is ${workers}.`, { value: workers, remedy: 'Give 1 or more.' });
+  }
+  const outputFolder = resolve(options.outputFolder);
+  await claimFolder(outputFolder, plan, planHash);
+  const finished = await readFinished(outputFolder, planHash);
+  if (finished !== undefined) return finished;
+
+  const run = new CurationRun(plan, planHash, outputFolder, workers, options);
+  return run.execute();
+}
+
+class CurationRun {
+  readonly #folder: WorkFolder;
+  readonly #timings: Record<string, number> = {};
+
+  constructor(
+    readonly plan: CurationPlan,
+    readonly planHash: string,
+    readonly outputFolder: string,
+    readonly workers: number,
+    readonly options: CurateOptions,
+  ) {
+    this.#folder = workFolder(outputFolder);
+  }
+
+  async execute(): Promise<CurateResult> {
+    const folder = this.#folder;
+    for (const path of [folder.tasks, folder.shards]) await mkdir(path, { recursive: true });
+    for (const path of [this.outputFolder, folder.root, folder.tasks, folder.shards]) await removeLeftovers(path);
+    for (const name of ['shards', 'heldout']) await removeLeftovers(join(this.outputFolder, name));
+    const tasks = await this.#timed('inventory', () => this.#inventory());
+    const results = await this.#timed('documents', () => this.#extract(tasks));
+    const selection = await this.#timed('selection', () => this.#select(results));
+    const { shards, heldout } = await this.#timed('shards', () => this.#writeShards(selection, results));
+    return this.#finish(tasks, results, selection.report, shards, heldout);
+  }
+
+  async #timed<T>(name: string, step: () => Promise<T>): Promise<T> {
+    const start = performance.now();
+    throwIfAborted(this.options.signal);
+    const value = await step();
+    this.#timings[name] = (performance.now() - start) / 1000;
+    return value;
+  }
+
+  async #inventory(): Promise<InputTask[]> {
+    const tasks = await takeInventory(this.plan, this.options.signal).catch((error: unknown) => {
+      throwIfAborted(this.options.signal);
+      throw error;
+    });
+    const text = canonicalJson(tasks);
+    const before = await readFile(this.#folder.inventory, 'utf8').catch(() => undefined);
+    if (before === undefined) await writeFileWhole(this.#folder.inventory, text);
+    else if (before !== text) {
+      throw new CurationError(
+        'INPUT_CHANGED',
+        `The input of ${this.outputFolder} changed: ${firstDifference(before, tasks)}.`,
+        {
+          value: this.outputFolder,
+          remedy: 'Give the files back their state, or curate into a new folder.',
+        },
+      );
+    }
+    return tasks;
+  }
+
+  async #extract(tasks: readonly InputTask[]): Promise<TaskResult[]> {
+    const path = (task: InputTask) => join(this.#folder.tasks, `${pieceName(task.task)}.json`);
+    const open: InputTask[] = [];
+    let completed = 0;
+    const total = tasks.reduce((sum, task) => sum + task.bytes, 0);
+    for (const task of tasks) {
+      if (await exists(path(task))) completed += task.bytes;
+      else open.push(task);
+    }
+    const report = (detail?: string) =>
+      this.options.onProgress?.({ task: 'read and filter', completed, total, unit: 'bytes', detail });
+    report();
+    await runInWorkers(open, {
+      workers: this.workers,
+      workerData: this.#workerData(),
+      signal: this.options.signal,
+      toMessage: (task) => ({ kind: 'extract', task }),
+      onDone: (task) => {
+        completed += task.bytes;
+        report(this.plan.sources[task.source].name);
+      },
+    });
+    const results: TaskResult[] = [];
+    for (const task of tasks) results.push(await readJson<TaskResult>(path(task)));
+    return results;
+  }
+
+  async #select(results: readonly TaskResult[]): Promise<Selection> {
+    const folder = this.#folder;
+    if ((await exists(folder.selection)) && (await exists(folder.decisions)))
+      return readJson<Selection>(folder.selection);
+    const stats = emptyStats();
+    for (const result of results) mergeStats(stats, result.stats, this.plan.output.examples);
+    const { near } = this.plan.deduplication;
+    return selectDocuments({
+      plan: this.plan,
+      planHash: this.planHash,
+      folder,
+      tasks: results,
+      stats,
+      bands: near === false ? 0 : near.bands,
+      workers: this.workers,
+      onBand: (completed, total) => {
+        throwIfAborted(this.options.signal);
+        this.options.onProgress?.({ task: 'find duplicates', completed, total, unit: 'bands' });
+      },
+    });
+  }
+
+  async #writeShards(
+    selection: Selection,
+    results: readonly TaskResult[],
+  ): Promise<{ shards: OutputShard[]; heldout: OutputShard[] }> {
+    const jobs: ShardJob[] = selection.shards.map((shard) => ({
+      path: join(
+        this.outputFolder,
+        shard.heldout ? 'heldout' : 'shards',
+        `shard-${String(shard.shard).padStart(5, '0')}.parquet`,
+      ),
+      heldout: shard.heldout,
+      shard: shard.shard,
+      documents: shard.documents,
+      textBytes: shard.textBytes,
+      parts: results
+        .slice(shard.firstTask, shard.lastTask + 1)
+        .flatMap((result) => result.parts.map((part) => join(this.#folder.tasks, part.file))),
+      decisions: this.#folder.decisions,
+      results: this.#folder.shards,
+    }));
+    const open: ShardJob[] = [];
+    for (const job of jobs) if (!(await exists(shardResultPath(job)))) open.push(job);
+    const total = jobs.reduce((sum, job) => sum + job.documents, 0);
+    let completed = total - open.reduce((sum, job) => sum + job.documents, 0);
+    const report = () => this.options.onProgress?.({ task: 'write shards', completed, total, unit: 'documents' });
+    report();
+    await runInWorkers(open, {
+      workers: this.workers,
+      workerData: this.#workerData(),
+      signal: this.options.signal,
+      toMessage: (shard) => ({ kind: 'shard', shard }),
+      onDone: (job) => {
+        completed += job.documents;
+        report();
+      },
+    });
+    const outputs = { shards: [] as OutputShard[], heldout: [] as OutputShard[] };
+    for (const job of jobs) {
+      const { documents, textBytes, sha256 } = await readJson<ShardResult>(shardResultPath(job));
+      outputs[job.heldout ? 'heldout' : 'shards'].push({ path: job.path, documents, textBytes, sha256 });
+    }
+    return outputs;
+  }
+
+  async #finish(
+    tasks: readonly InputTask[],
+    results: readonly TaskResult[],
+    report: CurationReport,
+    shards: OutputShard[],
+    heldout: OutputShard[],
+  ): Promise<CurateResult> {
+    const inputs = results.flatMap((result, index) =>
+      result.inputs.map((input) => ({ source: this.plan.sources[tasks[index].source].name, ...input })),
+    );
+    const inputLines = inputs.map((input) => `${canonicalJson(input)}\n`).join('');
+    await writeFileWhole(join(this.outputFolder, 'inputs.jsonl'), inputLines);
+    const reportText = `${canonicalJson(report, 2)}\n`;
+    const html = renderReport(report);
+    await writeFileWhole(join(this.outputFolder, 'report.json'), reportText);
+    await writeFileWhole(join(this.outputFolder, 'report.html'), html);
+    const manifest = buildManifest({
+      plan: this.plan,
+      planHash: this.planHash,
+      outputFolder: this.outputFolder,
+      inputs: {
+        path: 'inputs.jsonl',
+        files: inputs.length,
+        bytes: inputs.reduce((sum, input) => sum + input.bytes, 0),
+        sha256: sha256OfText(inputLines),
+      },
+      shards,
+      heldout,
+      reportSha256: sha256OfText(reportText),
+      reportHtmlSha256: sha256OfText(html),
+    });
+    await writeFileWhole(join(this.outputFolder, 'manifest.json'), `${canonicalJson(manifest, 2)}\n`);
+    await rm(this.#folder.root, { recursive: true, force: true });
+    return result(this.outputFolder, manifest, report, this.#timings);
+  }
+
+  #workerData() {
+    return { plan: this.plan, tasksFolder: this.#folder.tasks, temporaryFolder: join(this.#folder.root, 'spill') };
+  }
+}
+
+/** Marks the folder with the plan, or refuses a folder that holds something else. */
+async function claimFolder(outputFolder: string, plan: CurationPlan, planHash: string): Promise<void> {
+  await mkdir(outputFolder, { recursive: true });
+  const path = join(outputFolder, 'plan.json');
+  const text = await readFile(path, 'utf8').catch(() => undefined);
+  if (text === undefined) {
+    await writeFileWhole(path, `${canonicalJson({ planHash, plan }, 2)}\n`);
+    return;
+  }
+  let found: unknown;
+  try {
+    found = (JSON.parse(text) as { planHash?: unknown }).planHash;
+  } catch (error) {
+    throw new CurationError('OUTPUT_CORRUPT', `${path} is not JSON.`, {
+      value: path,
+      remedy: 'Delete the output folder and curate again.',
+      cause: error,
+    });
+  }
+  if (found !== planHash) {
+    throw new CurationError('OUTPUT_FOLDER_MISMATCH', `${outputFolder} holds the output of another plan.`, {
+      value: outputFolder,
+      remedy: 'Choose another output folder, or delete this one.',
+    });
+  }
+}
+
+/** The result of a folder that is whole, or undefined. Shards are checked for presence; `verifyCuration` checks their bytes. */
+async function readFinished(outputFolder: string, planHash: string): Promise<CurateResult | undefined> {
+  const path = join(outputFolder, 'manifest.json');
+  if (!(await exists(path))) return undefined;
+  const manifest = await readJson<CurationManifest>(path);
+  if (manifest.planHash !== planHash) {
+    throw new CurationError('OUTPUT_CORRUPT', `${path} belongs to another plan than plan.json.`, {
+      value: path,
+      remedy: 'Delete the output folder and curate again.',
+    });
+  }
+  for (const shard of [...manifest.shards, ...manifest.heldout]) {
+    if (!(await exists(join(outputFolder, shard.path)))) {
+      throw new CurationError('OUTPUT_CORRUPT', `${join(outputFolder, shard.path)} is missing.`, {
+        value: shard.path,
+        remedy: 'Delete the output folder and curate again.',
+      });
+    }
+  }
+  await rm(workFolder(outputFolder).root, { recursive: true, force: true });
+  return result(outputFolder, manifest, await readJson<CurationReport>(join(outputFolder, 'report.json')), {});
+}
+
+function result(
+  outputFolder: string,
+  manifest: CurationManifest,
+  report: CurationReport,
+  timings: Record<string, number>,
+): CurateResult {
+  return {
+    outputFolder,
+    shards: shardsOf(manifest.shards, outputFolder),
+    heldout: shardsOf(manifest.heldout, outputFolder),
+    manifestPath: join(outputFolder, 'manifest.json'),
+    reportPath: join(outputFolder, 'report.json'),
+    reportHtmlPath: join(outputFolder, 'report.html'),
+    report,
+    timings,
+  };
+}
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+async function readJson<T>(path: string): Promise<T> {
+  const text = await readFile(path, 'utf8');
+  try {
+    return JSON.parse(text) as T;
+  } catch (error) {
+    throw new CurationError('OUTPUT_CORRUPT', `${path} is not JSON.`, {
+      value: path,
+      remedy: 'Delete the file, or the output folder, and curate again.',
+      cause: error,
+    });
+  }
+}
+
+function firstDifference(before: string, tasks: readonly InputTask[]): string {
+  const list = (all: readonly InputTask[]) =>
+    new Map(all.flatMap((task) => task.files.map((file) => [`${task.source}:${file.path}`, file] as const)));
+  const old = list(JSON.parse(before) as InputTask[]);
+  const now = list(tasks);
+  for (const [key, file] of old) {
+    const current = now.get(key);
+    if (current === undefined) return `${file.path} is gone`;
+    if (current.bytes !== file.bytes || current.modified !== file.modified) return `${file.path} was modified`;
+  }
+  for (const [key, file] of now) if (!old.has(key)) return `${file.path} is new`;
+  return 'other files';
+}

@@ -1,0 +1,37 @@
+/** Entry of a worker thread: does one job after another and answers each. Holds one in-memory DuckDB. */
+
+import { parentPort, workerData } from 'node:worker_threads';
+import { CurationError } from '../errors.js';
+import { openWorkerDatabase } from './document-store.js';
+import { extractTask } from './extract-task.js';
+import { DocumentProcessor } from './process-document.js';
+import { writeShard } from './shard-task.js';
+import type { WorkerData, WorkerJob, WorkerReply } from './worker-protocol.js';
+
+const { plan, tasksFolder, temporaryFolder } = workerData as WorkerData;
+const port = parentPort;
+if (port === null) throw new CurationError('WORKER_FAILED', 'curation-worker runs only as a worker thread.');
+
+const database = await openWorkerDatabase(temporaryFolder);
+const processor = new DocumentProcessor(plan);
+
+port.on('message', (job: WorkerJob) => {
+  run(job).then(
+    () => port.postMessage({ ok: true } satisfies WorkerReply),
+    (error: unknown) => port.postMessage(describe(error)),
+  );
+});
+
+async function run(job: WorkerJob): Promise<void> {
+  if (job.kind === 'extract') await extractTask(plan, job.task, tasksFolder, database, processor);
+  else await writeShard(job.shard, database);
+}
+
+function describe(error: unknown): WorkerReply {
+  if (CurationError.isInstance(error)) {
+    const { code, message, value } = error;
+    return { ok: false, code, message, value: typeof value === 'string' ? value : undefined };
+  }
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  return { ok: false, code: 'WORKER_FAILED', message: text };
+}

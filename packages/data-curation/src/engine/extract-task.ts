@@ -1,0 +1,106 @@
+/**
+ * One task: read its input, pass each document through the processor, store what is kept. Its result file appears last, so a task is
+ * either finished or does not count; doing it again gives the same bytes.
+ */
+
+import { join } from 'node:path';
+import type { DuckDBConnection, DuckDBInstance } from '@duckdb/node-api';
+import { mathDocuments } from '../generators/math-documents.js';
+import type { CurationPlan } from '../plan/schema.js';
+import type { SourcePlan } from '../plan/source-schema.js';
+import { readFolder } from '../sources/folder.js';
+import type { InputTask } from '../sources/inventory.js';
+import { readJsonl } from '../sources/jsonl.js';
+import { readParquet } from '../sources/parquet.js';
+import type { RawDocument, SourceObserver } from '../sources/raw-document.js';
+import { inputError } from '../sources/raw-document.js';
+import { canonicalJson } from '../util/canonical-json.js';
+import { writeFileWhole } from '../util/files.js';
+import type { StoredPart } from './document-store.js';
+import { DocumentStore } from './document-store.js';
+import type { DocumentProcessor } from './process-document.js';
+import type { TaskStats } from './task-stats.js';
+import { countInto, emptyStats, recordBadInput } from './task-stats.js';
+import { pieceName } from './work-folder.js';
+
+export interface TaskResult {
+  task: number;
+  documents: number;
+  parts: StoredPart[];
+  inputs: { path: string; bytes: number; sha256: string }[];
+  stats: TaskStats;
+}
+
+export async function extractTask(
+  plan: CurationPlan,
+  task: InputTask,
+  folder: string,
+  database: DuckDBInstance,
+  processor: DocumentProcessor,
+): Promise<void> {
+  const source = plan.sources[task.source];
+  const stats = emptyStats();
+  const inputs: TaskResult['inputs'] = [];
+  const observer: SourceObserver = {
+    onFile: (file) => inputs.push(file),
+    onBadInput: (location, reason) => {
+      if (plan.onBadInput === 'fail') throw inputError(location, reason);
+      recordBadInput(stats, location, reason);
+    },
+    onSkipped: (id, _path, reason, detail, bytes) => {
+      stats.read.documents++;
+      stats.read.textBytes += bytes;
+      countInto(stats.sources, source.name, 1, bytes);
+      processor.recordDrop(stats, 'size', reason, id, source.domain ?? 'other', detail, '', bytes);
+    },
+  };
+  const name = pieceName(task.task);
+  const writing = await database.connect();
+  const reading = await database.connect();
+  let documents = 0;
+  let parts: StoredPart[];
+  try {
+    const store = new DocumentStore(writing, folder, task.task, processor.bands);
+    for await (const raw of openSource(source, task, plan, reading, observer)) {
+      const stored = processor.process(raw, source, stats);
+      if (stored === undefined) continue;
+      await store.add(stored);
+      documents++;
+    }
+    parts = await store.finish();
+  } finally {
+    reading.closeSync();
+    writing.closeSync();
+  }
+  const result: TaskResult = { task: task.task, documents, parts, inputs, stats };
+  await writeFileWhole(join(folder, `${name}.json`), canonicalJson(result));
+}
+
+function openSource(
+  source: SourcePlan,
+  task: InputTask,
+  plan: CurationPlan,
+  connection: DuckDBConnection,
+  observer: SourceObserver,
+): AsyncIterable<RawDocument> | Iterable<RawDocument> {
+  switch (source.type) {
+    case 'folder':
+      return readFolder(source, task.root, task.files, observer);
+    case 'jsonl':
+      return readJsonl(source, task.root, task.files, plan.seed, observer);
+    case 'parquet':
+      return readParquet(source, task.root, task.files, plan.seed, connection, observer);
+    case 'mathProblems':
+      return readMathProblems(source, task.range!);
+  }
+}
+
+function* readMathProblems(
+  source: Extract<SourcePlan, { type: 'mathProblems' }>,
+  [first, last]: readonly [number, number],
+): Generator<RawDocument> {
+  const { seed, difficulty, problemsPerDocument, heldoutFraction } = source;
+  for (const { id, text } of mathDocuments({ seed, difficulty, problemsPerDocument, heldoutFraction }, first, last)) {
+    yield { id: `${source.name}:${id}`, path: '', text, inputBytes: text.length, repairs: [], license: 'generated' };
+  }
+}

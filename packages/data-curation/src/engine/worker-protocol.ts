@@ -1,0 +1,16 @@
+/** Messages between the main thread and a curation worker. */
+
+import type { CurationErrorCode } from '../errors.js';
+import type { CurationPlan } from '../plan/schema.js';
+import type { InputTask } from '../sources/inventory.js';
+import type { ShardJob } from './shard-task.js';
+
+export interface WorkerData {
+  plan: CurationPlan;
+  tasksFolder: string;
+  temporaryFolder: string;
+}
+
+export type WorkerJob = { kind: 'extract'; task: InputTask } | { kind: 'shard'; shard: ShardJob };
+
+export type WorkerReply = { ok: true } | { ok: false; code: CurationErrorCode; message: string; value?: string };

@@ -1,0 +1,70 @@
+/**
+ * Data pretending to be text: base64 or hexadecimal blobs, tables of numbers and long literal lists. The blob rule follows
+ * StarCoder2's (Lozhkov et al. 2024, arXiv:2402.19173, section 3.2): base64 runs above 1,024 characters, or encoded runs above half the file.
+ * Cost: two regular expressions over the text.
+ */
+
+import { z } from 'zod';
+import type { DocumentFilter } from './filter.js';
+import { keep, percent } from './filter.js';
+
+export const dataBlobFilterSchema = z.strictObject({
+  filter: z.literal('dataBlob'),
+  domains: z.array(z.string()).optional(),
+  maximumEncodedRun: z.int().min(64).default(1024),
+  maximumEncodedShare: z.number().min(0).max(1).default(0.5),
+  /** Largest share of digits among the characters that are not whitespace. */
+  maximumDigits: z.number().min(0).max(1).default(0.4),
+  /** Largest share of lines that hold nothing but literals and punctuation; checked from 20 lines on. */
+  maximumLiteralLines: z.number().min(0).max(1).default(0.8),
+});
+
+const encodedRun =
+  /(?:[A-Za-z0-9+/]{4}){16,}={0,2}|(?:(?:\\x|0x|%)[0-9A-Fa-f]{2}[,\s]*){8,}|(?:\\u[0-9A-Fa-f]{4}){8,}/g;
+const literalLine =
+  /^\s*[[{(]*(?:["'`][^"'`]*["'`]\s*:\s*)?(?:-?[\d.]+(?:e[+-]?\d+)?|"[^"]*"|'[^']*'|true|false|null|0x[\da-f]+|[\s,[\]{}():])*[,;]?\s*$/i;
+
+export function dataBlobFilter(options: z.output<typeof dataBlobFilterSchema>): DocumentFilter {
+  return {
+    name: 'dataBlob',
+    apply(document) {
+      const { text, lines } = document;
+      let encoded = 0;
+      let longest = 0;
+      for (const run of text.matchAll(encodedRun)) {
+        if (!looksEncoded(run[0])) continue;
+        encoded += run[0].length;
+        longest = Math.max(longest, run[0].length);
+      }
+      if (longest > options.maximumEncodedRun) {
+        return { drop: 'encoded blob', detail: `a run of ${longest} characters > ${options.maximumEncodedRun}` };
+      }
+      if (encoded > options.maximumEncodedShare * text.length) {
+        return { drop: 'mostly encoded', detail: percent(encoded / text.length) };
+      }
+      let digits = 0;
+      let solid = 0;
+      for (let index = 0; index < text.length; index++) {
+        const code = text.charCodeAt(index);
+        if (code > 32) solid++;
+        if (code >= 48 && code <= 57) digits++;
+      }
+      if (digits > options.maximumDigits * solid) {
+        return { drop: 'mostly digits', detail: percent(digits / Math.max(1, solid)) };
+      }
+      if (lines.length >= 20) {
+        let literals = 0;
+        for (const line of lines) if (line.length < 500 && line.trim() !== '' && literalLine.test(line)) literals++;
+        if (literals > options.maximumLiteralLines * lines.length) {
+          return { drop: 'literal table', detail: percent(literals / lines.length) };
+        }
+      }
+      return keep;
+    },
+  };
+}
+
+/** Base64 mixes cases and digits; a long lower-case identifier or a path does not. */
+function looksEncoded(run: string): boolean {
+  return /\d/.test(run) && /[A-Z]/.test(run) && /[a-z]/.test(run) ? true : /^(?:\\|0x|%)/.test(run);
+}

@@ -1,0 +1,68 @@
+/**
+ * Walks a folder in a stable order (by UTF-16 code units of the names), never through symbolic links: each real file once, no
+ * cycles. This is what pnpm's layout needs, where packages lie under `.pnpm` and everything else links to them.
+ * Memory: the list of chosen files.
+ */
+
+import type { Dirent, Stats } from 'node:fs';
+import { lstat, readdir, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import picomatch from 'picomatch';
+import { CurationError } from '../errors.js';
+import { compareStrings } from '../util/hash.js';
+import type { InputFile } from './raw-document.js';
+
+export interface WalkOptions {
+  include: readonly string[];
+  exclude: readonly string[];
+  signal?: AbortSignal;
+}
+
+/** `path` may be one file: then its folder is the root and the patterns do not apply. */
+export async function listFiles(path: string, options: WalkOptions): Promise<{ root: string; files: InputFile[] }> {
+  let found: Stats;
+  try {
+    found = await stat(path);
+  } catch (error) {
+    throw new CurationError('INPUT_NOT_FOUND', `The source path ${path} cannot be read.`, {
+      value: path,
+      remedy: 'Check sources[].path.',
+      cause: error,
+    });
+  }
+  if (found.isFile()) {
+    return {
+      root: dirname(path),
+      files: [{ path: basename(path), bytes: found.size, modified: Math.floor(found.mtimeMs) }],
+    };
+  }
+  const isIncluded = picomatch([...options.include], { dot: true });
+  const isExcluded = picomatch([...options.exclude], { dot: true });
+  const files: InputFile[] = [];
+  const visit = async (relative: string): Promise<void> => {
+    options.signal?.throwIfAborted();
+    let entries: Dirent[];
+    try {
+      entries = await readdir(join(path, relative), { withFileTypes: true });
+    } catch (error) {
+      throw new CurationError('INPUT_NOT_FOUND', `The folder ${join(path, relative)} cannot be listed.`, {
+        value: relative,
+        remedy: 'Check its permissions, or exclude it.',
+        cause: error,
+      });
+    }
+    entries.sort((a, b) => compareStrings(a.name, b.name));
+    for (const entry of entries) {
+      const child = relative === '' ? entry.name : `${relative}/${entry.name}`;
+      if (isExcluded(child)) continue;
+      if (entry.isDirectory()) {
+        await visit(child);
+      } else if (entry.isFile() && isIncluded(child)) {
+        const status = await lstat(join(path, child));
+        files.push({ path: child, bytes: status.size, modified: Math.floor(status.mtimeMs) });
+      }
+    }
+  };
+  await visit('');
+  return { root: path, files };
+}
