@@ -17,7 +17,6 @@ export type EvaluationErrorCode =
   | 'GENERATION_FAILED'
   | 'LOG_MISMATCH'
   | 'LOG_CORRUPT'
-  | 'LOG_LOCKED'
   | 'CACHE_CORRUPT'
   | 'SANDBOX_UNAVAILABLE'
   | 'SANDBOX_FAILED'

@@ -1,8 +1,28 @@
 /** Options of the two adapters. */
 
-import type { ChatMessage } from './types.js';
+import type { ChatMessage, Prompt } from './types.js';
 
-/** The part of a chat template that an adapter needs; `ChatTemplate` of @xgen-small/tokenizer has it. */
+/** The part of @xgen-small/model-core's `CausalLanguageModel` that is used. */
+export interface LocalCausalModel {
+  readonly config: {
+    readonly vocabularySize: number;
+    readonly maximumPositions: number;
+    readonly bosTokenId?: number;
+    readonly eosTokenId?: number | number[];
+  };
+  logProbabilities(
+    batch: { tokens: Int32Array; positions: Int32Array; cumulativeLengths: Int32Array },
+    targets: Int32Array,
+  ): { data(): Promise<ArrayLike<number>>; dispose(): void };
+}
+
+/** The part of @xgen-small/tokenizer's `Tokenizer` that is used. */
+export interface TextTokenizer {
+  encode(text: string, options?: { parseSpecialTokens?: boolean }): ArrayLike<number>;
+  decode(tokens: ArrayLike<number>, options?: { skipSpecial?: boolean }): string;
+}
+
+/** The part of @xgen-small/tokenizer's `ChatTemplate` that is used. */
 export interface ChatRenderer {
   render(messages: ChatMessage[], options: { addGenerationPrompt: boolean }): string;
 }
@@ -44,8 +64,8 @@ export interface OpenAiEndpointOptions {
   chatLimitField?: 'max_tokens' | 'max_completion_tokens';
   /** Send `top_k` and `min_p` (vLLM, llama.cpp and @xgen-small/serve take them, OpenAI does not). Default false. */
   extendedSampling?: boolean;
-  /** Tokens of a text, where the caller has the model's tokenizer: evaluations by length need it. */
-  countTokens?: (text: string) => number;
+  /** Tokens of a prompt, where the caller has the model's tokenizer: evaluations by length need it. */
+  countTokens?: (prompt: Prompt) => number;
   /** Default: the global fetch. */
   fetch?: typeof fetch;
 }

@@ -20,8 +20,8 @@ export interface GenerateOptions {
   minP?: number;
   /** Generation ends before the first of these; they are not part of the text. */
   stop?: readonly string[];
-  /** Prompt `i` samples with a seed derived from this one and `i`, so that results do not depend on batching. */
-  seed?: number;
+  /** One a prompt, so that results do not depend on how prompts are batched. */
+  seeds?: readonly number[];
   signal?: AbortSignal;
   /** Called as each prompt's completion is done, in any order: what has been reported can be logged at once. */
   onCompletion?: (index: number, completion: Completion) => void;

@@ -78,6 +78,8 @@ export interface RulerOptions extends RunOptions, RulerSources {
   countTokens?: (prompt: Prompt) => number;
   tokenizerId?: string;
   cacheFolder?: string;
+  /** Send prompt and answer prefix as one user message. Default false: as text to be continued. */
+  chat?: boolean;
   /** Default 'ruler'. */
   task?: string;
 }
