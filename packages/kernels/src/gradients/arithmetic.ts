@@ -18,7 +18,6 @@ import {
   pow,
   Pow,
   RealDiv,
-  reshape,
   scalar,
   Select,
   square,
@@ -90,12 +89,10 @@ export function registerArithmeticGradients(): void {
     gradFunc: (dy, saved) => {
       const condition = cast(saved[0], 'float32');
       const gradient = dy as Tensor;
-      // The condition may have one axis only, choosing whole rows.
-      const rows = reshape(condition, [...condition.shape, ...gradient.shape.slice(condition.rank).map(() => 1)]);
       return {
         condition: () => zerosLike(condition),
-        t: () => mul(gradient, rows),
-        e: () => mul(gradient, sub(scalar(1), rows)),
+        t: () => mul(gradient, condition),
+        e: () => mul(gradient, sub(scalar(1), condition)),
       };
     },
   });

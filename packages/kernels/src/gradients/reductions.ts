@@ -18,14 +18,17 @@ function withReducedAxes(tensor: tf.Tensor, x: tf.Tensor, axes: number[]): tf.Te
   );
 }
 
+/** `tensor` broadcast to the shape of `x`; tfjs cannot broadcast to no elements. */
+function spread(tensor: tf.Tensor, x: tf.Tensor): tf.Tensor {
+  return x.size === 0 ? tf.zerosLike(x) : tf.broadcastTo(tensor, x.shape);
+}
+
 export function registerReductionGradients(): void {
-  registerUnary(tf.Sum, (dy, x, { axis }) =>
-    tf.broadcastTo(withReducedAxes(dy, x, reducedAxes(axis, x.rank)), x.shape),
-  );
+  registerUnary(tf.Sum, (dy, x, { axis }) => spread(withReducedAxes(dy, x, reducedAxes(axis, x.rank)), x));
   registerUnary(tf.Mean, (dy, x, { axis }) => {
     const axes = reducedAxes(axis, x.rank);
     const count = axes.reduce((product, i) => product * x.shape[i], 1);
-    return tf.broadcastTo(withReducedAxes(mul(dy, scalar(1 / count)), x, axes), x.shape);
+    return spread(withReducedAxes(mul(dy, scalar(1 / count)), x, axes), x);
   });
   // Every element that equals the extremum gets the whole gradient, as in tfjs.
   for (const kernelName of [tf.Max, tf.Min]) {

@@ -120,7 +120,7 @@ function composedAttention(qkv: Tensor2D, lengths: ArrayLike<number>, shape: XgA
         outputs.push(checkpointed((block) => attendRows(block as Tensor2D, first, count, shape), [visible]));
       }
     }
-    if (outputs.length === 0) return tensor2d([], [0, shape.queryHeads * shape.headDimension]);
+    if (outputs.length === 0) return slice(qkv, [0, 0], [0, shape.queryHeads * shape.headDimension]);
     return outputs.length === 1 ? outputs[0] : concat(outputs, 0);
   });
 }

@@ -19,7 +19,6 @@ import {
   sum,
   type Tensor,
   type Tensor1D,
-  tensor1d,
   type Tensor2D,
   tidy,
   where,
@@ -87,7 +86,7 @@ function composedLinearCrossEntropy(
   return tidy(() => {
     const [rows, width] = hidden.shape;
     const vocabularySize = weight.shape[0];
-    if (rows === 0) return tensor1d([]);
+    if (rows === 0) return sum(hidden, 1);
     const blockRows = Math.max(1, Math.floor(largestLogitBlock / vocabularySize));
     const blocks: Tensor1D[] = [];
     for (let first = 0; first < rows; first += blockRows) {

@@ -148,7 +148,10 @@ function accumulate(gradients: Map<number, Tensor>, id: number, gradient: Tensor
   gradient.dispose();
 }
 
-/** Nodes that lie on a path from a source to an output, and the tensors that depend on a source. */
+/**
+ * Nodes that lie on a path from a source to an output, and the tensors that depend on a source. Booleans and integers (comparisons,
+ * indices) are constants to a gradient: paths end there.
+ */
 function nodesBetween(
   tape: readonly TapeNode[],
   sources: readonly Tensor[],
@@ -158,8 +161,11 @@ function nodesBetween(
   const reachable = new Set<number>();
   for (const node of tape) {
     if (!Object.values(node.inputs).some((input) => fromSources.has(input.id))) continue;
-    reachable.add(node.id);
-    for (const output of node.outputs) fromSources.add(output.id);
+    for (const output of node.outputs) {
+      if (output.dtype !== 'float32') continue;
+      reachable.add(node.id);
+      fromSources.add(output.id);
+    }
   }
   const toOutputs = new Set(outputs.map((output) => output.id));
   const onPath = new Set<number>();

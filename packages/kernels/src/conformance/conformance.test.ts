@@ -1,0 +1,57 @@
+/** Every operation, on every backend present, against plain loops in float64 and finite differences of them. */
+import { engine, memory, tidy } from '@tensorflow/tfjs-core';
+import { beforeAll, describe, expect, test } from 'vitest';
+import '../gradients/index';
+import { KernelsError } from '../kernels-error';
+import { isHostBackend } from '../ops/host-memory';
+import { backendsUnderTest } from './backends';
+import { compareGradients, compareOutputs, type Expectation, expectationOf } from './check-case';
+import type { OperationCase, OperationDeclaration } from './operation-declaration';
+import { operations } from './operations';
+
+const float32Tolerance = 1e-5;
+
+const expectations = new Map<OperationCase<unknown>, Expectation>();
+function expectationFor(declaration: OperationDeclaration<unknown>, one: OperationCase<unknown>): Expectation {
+  const known = expectations.get(one) ?? expectationOf(declaration, one);
+  expectations.set(one, known);
+  return known;
+}
+
+const backends = await backendsUnderTest();
+
+describe.each(backends)('$label', ({ label, skip, activate }) => {
+  if (skip !== undefined) {
+    test(`${label} is not here: ${skip}`, (context) => context.skip(skip));
+    return;
+  }
+  beforeAll(activate);
+
+  describe.each(operations)('$operation', (declaration) => {
+    test.each(declaration.cases)('$name', (one) => {
+      const before = memory().numTensors;
+      const expected = expectationFor(declaration, one);
+      const comparisons = compareOutputs(declaration, one, expected.outputs);
+      if (declaration.differentiable.length > 0) comparisons.push(...compareGradients(declaration, one, expected));
+      const tolerance = declaration.tolerance ?? float32Tolerance;
+      expect(comparisons.filter(({ error }) => !(error <= tolerance))).toEqual([]);
+      expect(memory().numTensors - before, 'tensors leaked').toBe(0);
+    });
+
+    test.each(declaration.failures)('refuses $name', ({ call, code, readsValues }) => {
+      if (readsValues === true && !isHostBackend()) return;
+      const before = memory().numTensors;
+      let thrown: unknown;
+      try {
+        tidy(call);
+      } catch (error) {
+        thrown = error;
+      }
+      expect(KernelsError.isInstance(thrown), `threw ${String(thrown)}`).toBe(true);
+      expect((thrown as KernelsError).code).toBe(code);
+      expect((thrown as KernelsError).message).toMatch(/^[a-z]\w+: /i);
+      expect(memory().numTensors - before, 'tensors leaked').toBe(0);
+      expect(engine().state.gradientDepth).toBe(0);
+    });
+  });
+});

@@ -1,0 +1,31 @@
+/** Every operation's declaration, in the order of the documentation. */
+import { adamWOperation } from '../ops/adam-w.cases';
+import { addRmsNormOperation } from '../ops/add-rms-norm.cases';
+import { embeddingOperation } from '../ops/embedding.cases';
+import { globalNormScaleOperation } from '../ops/global-norm-scale.cases';
+import { groupedQueryAttentionOperation } from '../ops/grouped-query-attention.cases';
+import { linearOperation } from '../ops/linear.cases';
+import { linearCrossEntropyOperation } from '../ops/linear-cross-entropy.cases';
+import { pagedAttentionOperation } from '../ops/paged-attention.cases';
+import { pagedCacheAppendOperation } from '../ops/paged-cache.cases';
+import { rmsNormOperation } from '../ops/rms-norm.cases';
+import { ropeOperation } from '../ops/rope.cases';
+import { sampleTokensOperation } from '../ops/sample-tokens.cases';
+import { swigluOperation } from '../ops/swiglu.cases';
+import type { OperationDeclaration } from './operation-declaration';
+
+export const operations: readonly OperationDeclaration<unknown>[] = [
+  embeddingOperation,
+  rmsNormOperation,
+  addRmsNormOperation,
+  linearOperation,
+  ropeOperation,
+  groupedQueryAttentionOperation,
+  swigluOperation,
+  linearCrossEntropyOperation,
+  adamWOperation,
+  globalNormScaleOperation,
+  pagedCacheAppendOperation,
+  pagedAttentionOperation,
+  sampleTokensOperation,
+];

@@ -1,0 +1,53 @@
+import { zeros } from '@tensorflow/tfjs-core';
+import { floats, normal, type HostTensor } from '../conformance/host-tensor';
+import { declareOperation, type NoAttributes, type OperationCase } from '../conformance/operation-declaration';
+import { XgLinear, XgLinearGrad } from '../kernel-names';
+import { linear } from './linear';
+
+function linearCase(tokens: number, input: number, output: number): OperationCase<NoAttributes> {
+  return {
+    name: `N ${tokens}, in ${input}, out ${output}`,
+    inputs: { x: normal([tokens, input], 1), weight: normal([output, input], 2, 1 / Math.sqrt(input)) },
+    attributes: {},
+  };
+}
+
+/** x · weightᵀ, one inner product an element. */
+export function referenceLinear(x: HostTensor, weight: HostTensor): Float64Array {
+  const [rows, width] = x.shape;
+  const columns = weight.shape[0];
+  const y = new Float64Array(rows * columns);
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++) {
+      let sum = 0;
+      for (let i = 0; i < width; i++) sum += x.values[row * width + i] * weight.values[column * width + i];
+      y[row * columns + column] = sum;
+    }
+  }
+  return y;
+}
+
+export const linearOperation = declareOperation<NoAttributes>({
+  operation: 'linear',
+  kernels: [XgLinear, XgLinearGrad],
+  differentiable: ['x', 'weight'],
+  usesMatmulPrecision: true,
+  cases: [
+    linearCase(1, 1, 1),
+    linearCase(1, 64, 8),
+    linearCase(7, 5, 3),
+    linearCase(33, 65, 17),
+    linearCase(15, 31, 97),
+    linearCase(64, 128, 96),
+    linearCase(29, 300, 50),
+    { name: 'no rows', inputs: { x: floats([0, 4], []), weight: normal([3, 4], 3) }, attributes: {} },
+  ],
+  benchmark: () => linearCase(2048, 256, 1408),
+  run: ({ x, weight }) => [linear(x, weight)],
+  reference: ({ x, weight }) => [referenceLinear(x, weight)],
+  failures: [
+    { name: 'a transposed weight', call: () => linear(zeros([2, 4]), zeros([4, 3])), code: 'WRONG_SHAPE' },
+    { name: 'an integer weight', call: () => linear(zeros([2, 4]), zeros([3, 4], 'int32')), code: 'WRONG_DTYPE' },
+    { name: 'a batch axis', call: () => linear(zeros([1, 2, 4]), zeros([3, 4])), code: 'WRONG_SHAPE' },
+  ],
+});
