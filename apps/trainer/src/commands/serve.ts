@@ -4,9 +4,9 @@ import { basename, join, resolve } from 'node:path';
 import { initializeBackend } from '@xgen-small/kernels';
 import { CausalLanguageModel } from '@xgen-small/model-core';
 import { createServer } from '@xgen-small/serve';
-import { ChatTemplate, Tokenizer } from '@xgen-small/tokenizer';
 import { TrainerError } from '../errors.js';
 import { RunFolder } from '../run/run-folder.js';
+import { openTokenizer, plainMessages } from '../stages/model-files.js';
 
 export async function serveCommand(
   folder: string,
@@ -19,12 +19,12 @@ export async function serveCommand(
     if (options.logLevel !== 'quiet') process.stdout.write(`${text}\n`);
   };
   for (const warning of backend.warnings) log(`Warning: ${warning}`);
-  const tokenizer = await Tokenizer.load(modelFolder);
+  const { tokenizer, chatTemplate } = await openTokenizer(modelFolder);
   const model = await CausalLanguageModel.load(modelFolder, { signal });
   const server = createServer({
     model,
     tokenizer,
-    chatTemplate: await ChatTemplate.load(modelFolder),
+    chatTemplate: plainMessages(chatTemplate),
     modelName,
     onRequest:
       options.logLevel === 'debug'

@@ -21,12 +21,19 @@ export const quickstart = defineRecipe({
     sources: [
       {
         type: 'folder',
-        name: 'node-modules',
+        name: 'documentation',
         path: 'node_modules/.pnpm',
-        include: ['**/*.md', '**/*.d.ts', '**/*.ts', '**/*.js', '**/*.mjs', '**/*.cjs'],
-        exclude: ['**/.git/**', '**/*.min.js'],
+        include: ['**/*.md', '**/*.mdx', '**/*.rst'],
         maximumFileBytes: 200_000,
-        byteBudget: 60_000_000,
+      },
+      {
+        type: 'folder',
+        name: 'source-code',
+        path: 'node_modules/.pnpm',
+        include: ['**/*.d.ts', '**/*.ts', '**/*.js', '**/*.mjs', '**/*.cjs'],
+        exclude: ['**/*.min.js'],
+        maximumFileBytes: 200_000,
+        byteBudget: 40_000_000,
       },
       { type: 'mathProblems', name: 'maths', documents: 9000, difficulty: [1], heldoutFraction: 0.05 },
     ],

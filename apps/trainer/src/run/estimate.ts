@@ -75,7 +75,7 @@ async function measureTokensPerSecond(recipe: Recipe): Promise<number> {
     for (let step = 0; step < 4; step++) {
       const start = performance.now();
       const { value, gradients } = valueAndGradients(
-        () => tf.neg(tf.mean(model.logProbabilities(batch, targets))),
+        () => tf.neg(tf.mean(model.logProbabilities(batch, targets))) as tf.Scalar,
         variables,
       );
       const { norm, scale } = globalNormScale([...gradients.values()], 1);

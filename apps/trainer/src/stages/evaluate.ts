@@ -3,7 +3,6 @@
  * after extension, maths accuracy after SFT, DPO and each seed of PPO. Each part is logged sample by sample, so a rerun continues.
  */
 import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
 import { CausalLanguageModel, writeFileAtomic } from '@xgen-small/model-core';
 import {
   localModel,
@@ -14,10 +13,10 @@ import {
 } from '@xgen-small/longctx-eval';
 import { evaluateLoss, tokenShardSource } from '@xgen-small/pretrain';
 import { TokenShardReader } from '@xgen-small/tokenizer';
-import { baseContextLength, extendedContextLength, type Recipe } from '../recipe/recipe-schema.js';
+import { baseContextLength, extendedContextLength } from '../recipe/recipe-schema.js';
 import type { PipelineStage, StageContext } from '../run/stage-context.js';
 import { formatPercent } from '../terminal/format.js';
-import { loadTokenizer } from './model-files.js';
+import { loadTokenizer, plainMessages } from './model-files.js';
 import { mathsProblems } from './maths-data.js';
 import { needleTemplate, retrievalNames, retrievalValues } from './retrieval-vocabulary.js';
 import { readDocumentTexts } from './curated-documents.js';
@@ -209,9 +208,9 @@ async function mathsByStage(context: StageContext) {
     const result = await withModel(context, folder, (model) =>
       mathAccuracy({
         model: localModel(model, parts.tokenizer, {
-          chatTemplate: parts.chatTemplate,
+          chatTemplate: plainMessages(parts.chatTemplate),
           name,
-          stopTokens: endOfTurn(parts, recipe),
+          stopTokens: parts.chatTemplate.endOfTurnTokens,
         }),
         problems,
         maximumNewTokens: recipe.maths.maximumNewTokens,
@@ -225,11 +224,4 @@ async function mathsByStage(context: StageContext) {
     rows.push({ name, accuracy: result.accuracy, answered: result.answered });
   }
   return rows;
-}
-
-function endOfTurn(
-  { tokenizer }: { tokenizer: { tokenId(token: string): number | undefined } },
-  _recipe: Recipe,
-): number[] {
-  return ['<|im_end|>', '<|endoftext|>'].flatMap((token) => tokenizer.tokenId(token) ?? []);
 }

@@ -29,10 +29,31 @@ export function loadStageModel(
   return CausalLanguageModel.load(context.run.folder(model), { signal: context.signal });
 }
 
-export async function loadTokenizer(
-  context: StageContext,
-): Promise<{ folder: string; tokenizer: Tokenizer; chatTemplate: ChatTemplate }> {
+export interface TokenizerParts {
+  folder: string;
+  tokenizer: Tokenizer;
+  chatTemplate: ChatTemplate;
+}
+
+export async function loadTokenizer(context: StageContext): Promise<TokenizerParts> {
   const { tokenizer } = context.finished('tokenize').summary as { tokenizer: string };
-  const folder = context.run.folder(tokenizer);
-  return { folder, tokenizer: await Tokenizer.load(folder), chatTemplate: await ChatTemplate.load(folder) };
+  return openTokenizer(context.run.folder(tokenizer));
+}
+
+export async function openTokenizer(folder: string): Promise<TokenizerParts> {
+  const tokenizer = await Tokenizer.load(folder);
+  return { folder, tokenizer, chatTemplate: await ChatTemplate.load(folder, tokenizer) };
+}
+
+/** The template as packages take it that know messages of a role and a text alone. */
+export function plainMessages(template: ChatTemplate): {
+  render(messages: readonly { role: string; content: string }[], options: { addGenerationPrompt: boolean }): string;
+} {
+  return {
+    render: (messages, options) =>
+      template.render(
+        messages.map(({ role, content }) => ({ role, content })),
+        options,
+      ),
+  };
 }
