@@ -55,4 +55,9 @@ export {
   type EvaluateLossOptions,
   type EvaluateLossResult,
 } from './evaluate/evaluate-loss';
-export { modelFlopsPerToken, type ModelFlops } from './accounting/model-flops';
+export {
+  modelFlopsByPart,
+  modelFlopsPerToken,
+  type ModelFlops,
+  type ModelFlopsOptions,
+} from './accounting/model-flops';

@@ -12,18 +12,24 @@ export interface ModelFlops {
   outputHead: number;
   /** Scores and weighted values: 12 × Hq × hd × L × the mean number of keys a query sees. */
   attention: number;
-  total: number;
 }
 
-/**
- * Operations a token, forward and backward.
- * @param contextLength tokens of each document; a query sees (contextLength + 1) / 2 keys on average, or all with `causal: false`,
- *   the convention of most published utilisation figures
- */
-export function modelFlopsPerToken(
+export interface ModelFlopsOptions {
+  /** Default true: a query sees (contextLength + 1) / 2 keys on average. False counts all, as most published figures do. */
+  causal?: boolean;
+}
+
+/** Operations a token, forward and backward, in documents of `contextLength` tokens. Throws PretrainError INVALID_ARGUMENT. */
+export function modelFlopsPerToken(config: ModelConfig, contextLength: number, options?: ModelFlopsOptions): number {
+  const { blocks, outputHead, attention } = modelFlopsByPart(config, contextLength, options);
+  return blocks + outputHead + attention;
+}
+
+/** `modelFlopsPerToken` by part: 6 × non-embedding parameters plus attention is `blocks + attention` of a tied model. */
+export function modelFlopsByPart(
   config: ModelConfig,
   contextLength: number,
-  { causal = true }: { causal?: boolean } = {},
+  { causal = true }: ModelFlopsOptions = {},
 ): ModelFlops {
   if (!(contextLength >= 1)) {
     throw new PretrainError('INVALID_ARGUMENT', `contextLength is ${contextLength}.`, {
@@ -35,8 +41,9 @@ export function modelFlopsPerToken(
   const attentionParameters = hiddenSize * headDimension * (2 * queryHeads + 2 * keyValueHeads);
   const feedForwardParameters = 3 * hiddenSize * intermediateSize;
   const keys = causal ? (contextLength + 1) / 2 : contextLength;
-  const blocks = 6 * layers * (attentionParameters + feedForwardParameters);
-  const outputHead = 6 * hiddenSize * vocabularySize;
-  const attention = 12 * layers * queryHeads * headDimension * keys;
-  return { blocks, outputHead, attention, total: blocks + outputHead + attention };
+  return {
+    blocks: 6 * layers * (attentionParameters + feedForwardParameters),
+    outputHead: 6 * hiddenSize * vocabularySize,
+    attention: 12 * layers * queryHeads * headDimension * keys,
+  };
 }

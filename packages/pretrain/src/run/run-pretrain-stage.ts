@@ -30,7 +30,10 @@ import { parseTrainingState, type TrainingState } from './training-state';
 export async function runPretrainStage(options: PretrainStageOptions): Promise<PretrainStageResult> {
   const prepared = await prepareRun(options);
   const checkpoint = await prepared.store.latest();
-  if (checkpoint !== undefined) await assertSameRun(checkpoint, prepared.identity, options.model);
+  if (checkpoint !== undefined) {
+    await assertSameRun(checkpoint, prepared.identity, options.model);
+    prepared.identity = checkpoint.identity;
+  }
   await makeFolder(options.folder);
   await removeTemporaryFolders(options.folder);
   const model = modelForStage(options.model, prepared.stage);

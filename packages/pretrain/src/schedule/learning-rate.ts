@@ -68,7 +68,8 @@ export function schedulePhases(
     });
   }
   const warmupSteps = spanSteps(schedule.warmup, totalSteps);
-  const decaySteps = schedule.type === 'cosine' ? totalSteps - warmupSteps : spanSteps(schedule.decay, totalSteps);
+  const decaySteps =
+    schedule.type === 'cosine' ? Math.max(0, totalSteps - warmupSteps) : spanSteps(schedule.decay, totalSteps);
   if (warmupSteps + decaySteps > totalSteps) {
     throw new PretrainError(
       'INVALID_STAGE',
