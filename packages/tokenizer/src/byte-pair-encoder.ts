@@ -23,6 +23,7 @@ const slotMask = cacheSlots - 1;
 const maximumEntries = (cacheSlots * 3) / 4;
 const maximumCachedBytes = 64;
 const window = 1 << 16;
+const keptOutput = 1 << 24;
 
 const lowMasks = Int32Array.from({ length: 9 }, (_, n) => (n >= 4 ? -1 : (1 << (8 * n)) - 1));
 const highMasks = Int32Array.from({ length: 9 }, (_, n) => (n >= 8 ? -1 : n <= 4 ? 0 : (1 << (8 * (n - 4))) - 1));
@@ -94,9 +95,10 @@ export class BytePairEncoder {
     }
   }
 
-  /** The ids since `from`, as a copy. */
-  slice(from: number): Uint32Array {
-    return this.output.slice(from, this.length);
+  /** Forgets the ids (not the cache), and lets go of a large output. */
+  reset(): void {
+    this.length = 0;
+    if (this.output.length > keptOutput) this.output = new Uint32Array(1 << 12);
   }
 
   reserve(tokens: number): void {

@@ -176,7 +176,7 @@ class Counting {
   private batch: string[] = [];
   private batchLength = 0;
   private bytesCounted = 0;
-  private failure: unknown;
+  private failure: Error | undefined;
 
   constructor(settings: Settings, saved: WordCounts | undefined) {
     this.settings = settings;
@@ -218,7 +218,7 @@ class Counting {
     } else {
       const counted = this.pool.run(request, transferList(request.bytes, request.ends));
       const tracked = counted
-        .catch((error: unknown) => (this.failure ??= error))
+        .catch((error: Error) => (this.failure ??= error))
         .finally(() => this.inFlight.delete(tracked));
       this.inFlight.add(tracked);
       if (this.inFlight.size > 2 * this.pool.size) await Promise.race(this.inFlight);

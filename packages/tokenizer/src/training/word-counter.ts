@@ -13,7 +13,7 @@ export interface WordCounts {
 
 function grown<T extends Uint8Array | Int32Array | Float64Array>(old: T, size: number): T {
   const fresh = new (old.constructor as new (length: number) => T)(size);
-  fresh.set(old as never);
+  fresh.set(old);
   return fresh;
 }
 
