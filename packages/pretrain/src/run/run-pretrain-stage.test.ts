@@ -105,7 +105,7 @@ describe('training', () => {
       [12, 1536],
     ]);
     expect(rows.map(({ learningRate }) => learningRate)).toEqual(
-      [0.02, (0.02 * 3) / 6, (0.02 * 1) / 6].map((rate) => expect.closeTo(rate, 12)),
+      [0.02, (0.02 * 3) / 6, (0.02 * 1) / 6].map((rate): unknown => expect.closeTo(rate, 12)),
     );
     for (const row of rows) {
       expect(Object.keys(row.lossByDomain)).toEqual(['even', 'odd']);
@@ -360,7 +360,7 @@ describe('bad input', () => {
     [{ stage: { ...stage, mixture: { prose: { share: 1 } } } }, 'UNKNOWN_DOMAIN'],
     [{ data: memoryDocumentSource(countingDocuments(), { vocabularySize: 40 }) }, 'VOCABULARY_MISMATCH'],
   ])('refuses %j before it writes anything', async (change, code) => {
-    const error = await failure(run(change as Partial<PretrainStageOptions>));
+    const error = await failure(run(change));
     expect(error.code).toBe(code);
     expect(await readdir(folder)).toEqual([]);
   });
