@@ -1,0 +1,147 @@
+// float32 products, and bfloat16 ones where the processor has no instruction for them: inputs are then rounded while they
+// are packed, and multiplied as float32. matrix_bfloat16.cpp has the native kind.
+#include "matrix.h"
+
+#include "matrix_bfloat16.h"
+#include "tile.h"
+#include "xgen/memory.h"
+
+namespace xgen::XGEN_VARIANT {
+
+namespace {
+
+constexpr std::size_t kDepthLimit = 384;         // of a block of k: a row tile of it stays in the first-level cache
+constexpr std::size_t kLeftRows = kRowTile * 8;  // packed at a time
+
+void round_in_place(float* x, std::size_t count) {
+  std::size_t i = 0;
+  for (; i + kWidth <= count; i += kWidth) store(x + i, round_to_bfloat16(load(x + i)));
+  if (i < count) store_first(x + i, round_to_bfloat16(load_first(x + i, count - i)), count - i);
+}
+
+// A strided read is fine until many rows of a tile fall into the same cache sets.
+bool reads_well_in_place(std::ptrdiff_t stride, std::size_t rows) { return stride % 256 != 0 || rows <= 4; }
+
+// [rows][k] copied to rows of `stride` floats.
+void copy_left(const float* source, std::ptrdiff_t source_stride, std::size_t rows, std::size_t k, float* target,
+               std::size_t stride, bool round) {
+  for (std::size_t i = 0; i < rows; i++, source += source_stride, target += stride) {
+    std::size_t kk = 0;
+    for (; kk + kWidth <= k; kk += kWidth) {
+      const Vec v = load(source + kk);
+      store(target + kk, round ? round_to_bfloat16(v) : v);
+    }
+    if (kk < k) {
+      const Vec v = load_first(source + kk, k - kk);
+      store(target + kk, round ? round_to_bfloat16(v) : v);
+    }
+  }
+}
+
+// [k][rows] copied to tiles of [k][kRowTile]. Stores are a whole vector wide: what they write too far is overwritten by the
+// next one, and the buffer has room for the last.
+void copy_left_transposed(const float* source, std::ptrdiff_t source_stride, std::size_t rows, std::size_t k, float* target,
+                          bool round) {
+  for (std::size_t i = 0; i < rows; i += kRowTile) {
+    const std::size_t count = rows - i < kRowTile ? rows - i : kRowTile;
+    const float* from = source + i;
+    float* to = target + i * k;
+    for (std::size_t kk = 0; kk < k; kk++, from += source_stride, to += kRowTile) {
+      for (std::size_t first = 0; first < count; first += kWidth) {
+        const std::size_t left = count - first;
+        const Vec v = load_first(from + first, left < kWidth ? left : kWidth);
+        store(to + first, round ? round_to_bfloat16(v) : v);
+      }
+    }
+  }
+}
+
+void multiply_block_float32(const BlockProduct& p) {
+  const bool round = p.precision == Precision::bfloat16;
+  const std::size_t depth = k_block(p.k, p.precision);
+  const std::size_t rows = p.m1 - p.m0;
+  const bool in_place = !round && !p.left.transposed && reads_well_in_place(p.left.stride, rows);
+  float* buffer = in_place ? nullptr
+                           : thread_scratch(ScratchSlot::task).reserve_array<float>(kLeftRows * (depth + 2 * kWidth) + kWidth);
+
+  for (std::size_t k0 = 0; k0 < p.k; k0 += depth) {
+    const std::size_t k = p.k - k0 < depth ? p.k - k0 : depth;
+    const float* panels = static_cast<const float*>(p.packed) + k0 * p.panels * kColumnTile;
+    const bool accumulate = p.accumulate || k0 > 0;
+    // Rows of the copy are kept out of step with the cache's sets.
+    const std::size_t copy_stride = (k + kWidth - 1) / kWidth * kWidth + kWidth;
+    for (std::size_t i0 = p.m0; i0 < p.m1; i0 += kLeftRows) {
+      const std::size_t chunk = p.m1 - i0 < kLeftRows ? p.m1 - i0 : kLeftRows;
+      const std::ptrdiff_t row0 = static_cast<std::ptrdiff_t>(i0);
+      const float* left = p.left.transposed ? p.left.data + static_cast<std::ptrdiff_t>(k0) * p.left.stride + row0
+                                            : p.left.data + row0 * p.left.stride + k0;
+      if (p.left.transposed) {
+        copy_left_transposed(left, p.left.stride, chunk, k, buffer, round);
+      } else if (!in_place) {
+        copy_left(left, p.left.stride, chunk, k, buffer, copy_stride, round);
+      }
+      for (std::size_t i = 0; i < chunk; i += kRowTile) {
+        const std::size_t count = chunk - i < kRowTile ? chunk - i : kRowTile;
+        const float* a = p.left.transposed ? buffer + i * k
+                         : in_place        ? left + static_cast<std::ptrdiff_t>(i) * p.left.stride
+                                           : buffer + i * copy_stride;
+        const std::ptrdiff_t stride = p.left.transposed ? static_cast<std::ptrdiff_t>(kRowTile)
+                                      : in_place        ? p.left.stride
+                                                        : static_cast<std::ptrdiff_t>(copy_stride);
+        const TileFunction tile = tile_for(count, p.left.transposed);
+        float* c = p.c + (row0 + static_cast<std::ptrdiff_t>(i)) * p.c_stride;
+        for (std::size_t panel = p.panel0; panel < p.panel1; panel++) {
+          const std::size_t column = p.column0 + panel * kColumnTile;
+          const std::size_t width = p.columns - column < kColumnTile ? p.columns - column : kColumnTile;
+          run_tile(tile, count, a, stride, panels + panel * k * kColumnTile, k, c + column, p.c_stride, width, accumulate);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+std::size_t k_block(std::size_t k, Precision precision) {
+  const std::size_t limit = precision == Precision::bfloat16 && kNativeBfloat16 ? 2 * kDepthLimit : kDepthLimit;
+  const std::size_t blocks = k <= limit ? 1 : (k + limit - 1) / limit;
+  const std::size_t depth = (k + blocks - 1) / blocks;
+  return depth == 0 ? 16 : (depth + 15) / 16 * 16;
+}
+
+std::size_t packed_bytes(std::size_t k, std::size_t panels, Precision precision) {
+  if (precision == Precision::bfloat16 && kNativeBfloat16) return (k + 1) / 2 * 2 * panels * kColumnTile * 2;
+  return k * panels * kColumnTile * 4;
+}
+
+void pack_right(const MatrixView& right, std::size_t k, std::size_t columns, std::size_t block, std::size_t panel,
+                std::size_t panels, void* packed, Precision precision) {
+  const std::size_t depth = k_block(k, precision);
+  const std::size_t k0 = block * depth;
+  const std::size_t count = k - k0 < depth ? k - k0 : depth;
+  const std::size_t column = panel * kColumnTile;
+  const std::size_t width = columns - column < kColumnTile ? columns - column : kColumnTile;
+  if (precision == Precision::bfloat16 && kNativeBfloat16) {
+    pack_right_bfloat16(right, k0, count, column, width, panel, panels, packed);
+    return;
+  }
+  float* target = static_cast<float*>(packed) + k0 * panels * kColumnTile + panel * count * kColumnTile;
+  const std::ptrdiff_t row = static_cast<std::ptrdiff_t>(right.transposed ? column : k0);
+  const float* source = right.data + row * right.stride + (right.transposed ? k0 : column);
+  if (right.transposed) {
+    pack_columns(source, right.stride, count, width, target);
+  } else {
+    pack_rows(source, right.stride, count, width, target);
+  }
+  if (precision == Precision::bfloat16) round_in_place(target, count * kColumnTile);
+}
+
+void multiply_block(const BlockProduct& product) {
+  if (product.precision == Precision::bfloat16 && kNativeBfloat16) {
+    multiply_block_bfloat16(product);
+  } else {
+    multiply_block_float32(product);
+  }
+}
+
+}  // namespace xgen::XGEN_VARIANT

@@ -1,0 +1,39 @@
+/** The linear layer and its gradients. */
+import * as names from '../../kernel-names';
+import { checkInfos } from '../check-infos';
+import { defineKernel, type NativeKernel } from '../kernel-definition';
+
+const linear = defineKernel<names.XgLinearInputs>(names.XgLinear, ({ x, weight }, _, backend) => {
+  const { N, I, O } = checkInfos(['x', x, 'float32', 'N', 'I'], ['weight', weight, 'float32', 'O', 'I']);
+  const y = backend.emptyFloats([N, O]);
+  const rounded = backend.matmulPrecision === 'bfloat16';
+  backend.addon.linear(N, I, O, rounded, backend.floats(x), backend.floats(weight), y.array);
+  return [y.info];
+});
+
+const linearGrad = defineKernel<names.XgLinearGradInputs, names.XgLinearGradAttrs>(
+  names.XgLinearGrad,
+  ({ x, weight, dy }, { needs: [needsX, needsWeight] = [true, true] }, backend) => {
+    const { N, I, O } = checkInfos(
+      ['x', x, 'float32', 'N', 'I'],
+      ['weight', weight, 'float32', 'O', 'I'],
+      ['dy', dy, 'float32', 'N', 'O'],
+    );
+    const dx = needsX ? backend.emptyFloats([N, I]) : undefined;
+    const dWeight = needsWeight ? backend.emptyFloats([O, I]) : undefined;
+    backend.addon.linearGrad(
+      N,
+      I,
+      O,
+      backend.matmulPrecision === 'bfloat16',
+      backend.floats(x),
+      backend.floats(weight),
+      backend.floats(dy),
+      dx?.array ?? null,
+      dWeight?.array ?? null,
+    );
+    return [dx, dWeight].flatMap((output) => (output === undefined ? [] : [output.info]));
+  },
+);
+
+export const linearKernels: readonly NativeKernel[] = [linear, linearGrad];
