@@ -62,7 +62,7 @@ export type XgLinearGradAttrs = { needs?: boolean[] };
 
 /**
  * qkv [N, heads·hd], positions int32 [N], inverseFrequencies [hd/2] → [output, same shape]. In each of the first `rotatedHeads`
- * heads, element i < hd/2 and its partner i + hd/2 turn by positions[n] · inverseFrequencies[i] (Hugging Face's
+ * heads, element i < hd/2 and its partner i + hd/2 turn by the float32 product positions[n] · inverseFrequencies[i] (Hugging Face's
  * rotate-half), and both are multiplied by `attentionScaling`; later heads are copied. `inverse` turns the other way
  * (still multiplied by attentionScaling): applied to dy it is the gradient.
  */

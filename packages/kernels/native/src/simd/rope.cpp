@@ -5,9 +5,10 @@ namespace xgen::XGEN_VARIANT {
 
 namespace {
 
-// Sine and cosine of an angle given in float64 (positions reach 10^5: float32 would lose the fraction of a turn).
-// The angle is reduced by multiples of pi/2 in float64; two minimax polynomials then serve all quadrants.
-XGEN_INLINE void sine_cosine(DoubleVec angle, Vec& sine, Vec& cosine) {
+// The angle is a float32 (as Hugging Face has it), reduced by multiples of pi/2 in float64: positions reach 10^5, where float32
+// would lose the fraction of a turn. Two minimax polynomials then serve all quadrants.
+XGEN_INLINE void sine_cosine(Vec float_angle, Vec& sine, Vec& cosine) {
+  const DoubleVec angle = __builtin_convertvector(float_angle, DoubleVec);
   const double magic = 6755399441055744.0;  // 1.5 * 2^52
   const DoubleVec shifted = angle * 0.63661977236758134308 + magic;
   const DoubleVec n = shifted - magic;
@@ -45,12 +46,12 @@ void rope(const float* x, float* y, const std::int32_t* positions, const float* 
   const std::size_t rotated = rotated_heads * head_dimension;
   const float sign = inverse ? -scaling : scaling;
   for (std::size_t row = 0; row < rows; row++, x += width, y += width) {
-    const double position = positions[row];
+    const float position = static_cast<float>(positions[row]);
     for (std::size_t i = 0; i < half; i += kWidth) {
       const std::size_t count = half - i < kWidth ? half - i : kWidth;
       const Vec frequencies = load_first(inverse_frequencies + i, count);
       Vec sine, cosine;
-      sine_cosine(__builtin_convertvector(frequencies, DoubleVec) * position, sine, cosine);
+      sine_cosine(frequencies * position, sine, cosine);
       sine *= sign;
       cosine *= scaling;
       for (std::size_t head = 0; head < rotated; head += head_dimension) {
