@@ -1,13 +1,11 @@
 #!/usr/bin/env node
 /**
- * `xgen`: the one place that parses a command line, reads the environment and prints. Exit codes: 0 done, 1 failed,
+ * `xgen`: the one place that parses a command line, reads the environment and prints. Each command's code
+ * is loaded when it runs. Exit codes: 0 done, 1 failed,
  * 2 wrong input (a flag, a recipe, a folder of another run), 130 interrupted by Ctrl-C, 143 by SIGTERM.
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { doctorCommand } from './commands/doctor.js';
-import { reportCommand } from './commands/report.js';
-import { runCommand, type RunCommandOptions } from './commands/run.js';
-import { serveCommand } from './commands/serve.js';
+import type { RunCommandOptions } from './commands/run.js';
 import { explainError } from './terminal/explain-error.js';
 import { interruptible } from './terminal/interruptible.js';
 import { ownVersion } from './run/environment.js';
@@ -45,7 +43,9 @@ function addRunCommand(name: string, description: string, only?: (typeof stageId
     .option('--no-resume', 'refuse a folder that already holds a run, instead of continuing it')
     .addOption(logLevelOption())
     .action((recipe: string, options: RunCommandOptions) =>
-      interruptible((signal) => runCommand(recipe, { ...options, only }, signal)),
+      interruptible(async (signal) =>
+        (await import('./commands/run.js')).runCommand(recipe, { ...options, only }, signal),
+      ),
     );
 }
 
@@ -66,7 +66,7 @@ program
   .command('report')
   .description("write a run's report.html and print its table")
   .argument('[folder]', 'the run folder', 'runs/quickstart')
-  .action((folder: string) => reportCommand(folder));
+  .action(async (folder: string) => (await import('./commands/report.js')).reportCommand(folder));
 
 program
   .command('serve')
@@ -75,13 +75,13 @@ program
   .option('-p, --port <port>', 'port on 127.0.0.1 (0 takes a free one)', port, 8080)
   .addOption(logLevelOption())
   .action((folder: string, options: { port: number; logLevel: string }) =>
-    interruptible((signal) => serveCommand(folder, options, signal)),
+    interruptible(async (signal) => (await import('./commands/serve.js')).serveCommand(folder, options, signal)),
   );
 
 program
   .command('doctor')
   .description('what this machine has, which backend will run, and why')
-  .action(() => doctorCommand());
+  .action(async () => (await import('./commands/doctor.js')).doctorCommand());
 
 try {
   await program.parseAsync();

@@ -38,8 +38,10 @@ export function figuresOf({ recipe, state, evaluation, metrics }: ReportData): F
   }
   if (tokenize) {
     data.push(['vocabulary', formatCount(tokenize.vocabularySize)], ['training tokens', formatCount(tokenize.tokens)]);
-    for (const { name, bytesPerToken } of (tokenize.domains as { name: string; bytesPerToken: number }[]) ?? []) {
-      if (Number.isFinite(bytesPerToken)) data.push([`bytes a token, ${name}`, bytesPerToken.toFixed(2)]);
+    for (const [name, { bytesPerToken }] of Object.entries(
+      (tokenize.domains as Record<string, { bytesPerToken: number }>) ?? {},
+    )) {
+      data.push([`bytes a token, ${name}`, bytesPerToken.toFixed(2)]);
     }
   }
   if (data.length > 0) groups.push({ title: 'Data', rows: data });

@@ -11,7 +11,7 @@ import {
   ngramBaselines,
   type TokenStream,
 } from '@xgen-small/longctx-eval';
-import { evaluateLoss, tokenShardSource } from '@xgen-small/pretrain';
+import { evaluateLoss, type TokenDocumentSource } from '@xgen-small/pretrain';
 import { TokenShardReader } from '@xgen-small/tokenizer';
 import { baseContextLength, extendedContextLength } from '../recipe/recipe-schema.js';
 import type { PipelineStage, StageContext } from '../run/stage-context.js';
@@ -72,7 +72,7 @@ async function heldOutLosses(context: StageContext) {
       const { domains } = await withModel(context, folder, (model) =>
         evaluateLoss({
           model,
-          data: tokenShardSource(heldOut),
+          data: heldOut,
           contextLength,
           maximumTokensPerDomain: recipe.evaluation.tokensPerDomain,
           signal,
@@ -106,8 +106,8 @@ async function heldOutLosses(context: StageContext) {
       ),
     };
   } finally {
-    await heldOut.close();
-    await train.close();
+    heldOut.close();
+    train.close();
   }
 }
 
@@ -116,7 +116,7 @@ async function domainStreams(
   reader: TokenShardReader,
   options: { contextLength: number; maximumTokens?: number },
 ): Promise<Record<string, TokenStream>> {
-  const source = tokenShardSource(reader);
+  const source: TokenDocumentSource = reader;
   const parts = source.domains.map(() => ({ tokens: [] as number[], offsets: [0] }));
   for (let document = 0; document < source.documentCount; document++) {
     const part = parts[source.documentDomain(document)];

@@ -80,8 +80,8 @@ export const tokenizeStage: PipelineStage = {
         vocabularySize: tokenizer.vocabularySize,
         tokens: train.tokens,
         documents: train.documents,
-        domains: train.domains,
-        heldout: held.domains,
+        domains: train.domainStatistics,
+        heldout: held.domainStatistics,
       },
       headline: `${formatCount(tokenizer.vocabularySize)} tokens in the vocabulary, ${formatCount(train.tokens)} tokens to train on`,
     };

@@ -1,6 +1,5 @@
 /** Opens the token shards of a run for training and evaluation. */
 import { combineDocumentSources, type TokenDocumentSource } from '@xgen-small/pretrain';
-import { tokenShardSource } from '@xgen-small/pretrain';
 import { TokenShardReader } from '@xgen-small/tokenizer';
 import type { StageContext } from '../run/stage-context.js';
 
@@ -17,9 +16,9 @@ export async function openTrainingData(
     if (folder !== undefined) readers.push(await TokenShardReader.open(context.run.folder(folder)));
   }
   return {
-    data: combineDocumentSources(readers.map((reader) => tokenShardSource(reader))),
+    data: combineDocumentSources(readers),
     close: async () => {
-      for (const reader of readers) await reader.close();
+      for (const reader of readers) reader.close();
     },
   };
 }
