@@ -30,3 +30,5 @@ export {
   type InitializeBackendOptions,
   type InitializedBackend,
 } from './backends/initialize-backend';
+export { setMatmulPrecision, setThreadCount } from './backends/settings';
+export { type MatmulPrecision, nativeVariants, setNativeVariant } from './native/index';

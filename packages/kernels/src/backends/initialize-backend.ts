@@ -5,6 +5,7 @@
  * warnings; nothing is printed and no environment variable is read.
  */
 import { KernelsError } from '../kernels-error';
+import { nativeAdapter } from '../native/index';
 import type { BackendAdapter, BackendDescription, BackendName } from './backend-adapter';
 import { activate, cpuAdapter, tensorflowAdapter, wasmAdapter } from './tfjs-adapters';
 
@@ -21,7 +22,7 @@ export interface InitializedBackend {
   warnings: string[];
 }
 
-const usualOrder: readonly BackendAdapter[] = [wasmAdapter, cpuAdapter];
+const usualOrder: readonly BackendAdapter[] = [nativeAdapter, wasmAdapter, cpuAdapter];
 const adapters: readonly BackendAdapter[] = [...usualOrder, tensorflowAdapter];
 
 /**

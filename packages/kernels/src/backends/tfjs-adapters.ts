@@ -1,6 +1,7 @@
 /** The backends that tfjs itself brings: `cpu`, `wasm`, and `tensorflow` where one of its Node packages is installed. */
 import { createRequire } from 'node:module';
-import { type DataId, env, findBackend, getBackend, setBackend } from '@tensorflow/tfjs-core';
+import { pathToFileURL } from 'node:url';
+import { env, findBackend, getBackend, setBackend } from '@tensorflow/tfjs-core';
 import { KernelsError } from '../kernels-error';
 import type { BackendAdapter, BackendDescription } from './backend-adapter';
 
@@ -39,34 +40,39 @@ export const wasmAdapter: BackendAdapter = {
 
 const tensorflowPackages = ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node'];
 
-export const tensorflowAdapter: BackendAdapter = {
-  name: 'tensorflow',
-  describe: async () => {
-    const failures: string[] = [];
-    for (const name of tensorflowPackages) {
-      const path = resolvePackage(name);
-      if (path === undefined) continue;
-      try {
-        await import(path);
-        return { name: 'tensorflow', available: true, detail: `libtensorflow through ${name}.` };
-      } catch (error) {
-        failures.push(`${name} does not load: ${firstLine(error)}`);
+/** `resolve` finds a package's entry file, and throws where it is not installed. */
+export function createTensorflowAdapter(resolve: (name: string) => string): BackendAdapter {
+  return {
+    name: 'tensorflow',
+    describe: async () => {
+      const failures: string[] = [];
+      for (const name of tensorflowPackages) {
+        const path = resolveOrUndefined(resolve, name);
+        if (path === undefined) continue;
+        try {
+          await import(pathToFileURL(path).href);
+          return { name: 'tensorflow', available: true, detail: `libtensorflow through ${name}.` };
+        } catch (error) {
+          failures.push(`${name} is installed but does not load (${firstLine(error)}).`);
+        }
       }
-    }
-    const description: BackendDescription = {
-      name: 'tensorflow',
-      available: false,
-      detail:
-        failures.length > 0 ? failures.join(' ') : 'Neither @tensorflow/tfjs-node nor tfjs-node-gpu is installed.',
-      remedy:
-        failures.length > 0
-          ? 'Its install script downloads libtensorflow: allow it (`allowBuilds` in pnpm-workspace.yaml) and install again.'
-          : 'Install @tensorflow/tfjs-node (or tfjs-node-gpu for CUDA 11).',
-    };
-    return description;
-  },
-  register: async () => undefined,
-};
+      const description: BackendDescription = {
+        name: 'tensorflow',
+        available: false,
+        detail: failures.length > 0 ? failures.join(' ') : 'No @tensorflow/tfjs-node or tfjs-node-gpu is installed.',
+        remedy:
+          failures.length > 0
+            ? 'Its install script downloads libtensorflow: allow that script (allowBuilds in pnpm-workspace.yaml) and install again.'
+            : 'Install @tensorflow/tfjs-node beside this package (tfjs-node-gpu for CUDA 11).',
+      };
+      return description;
+    },
+    // Loading the package has registered it.
+    register: async () => undefined,
+  };
+}
+
+export const tensorflowAdapter = createTensorflowAdapter((name) => createRequire(import.meta.url).resolve(name));
 
 /**
  * Makes `name` tfjs's active backend without a word on the console.
@@ -91,15 +97,13 @@ export async function activate(name: string): Promise<void> {
 
 /** tfjs's CPU backend prints a banner on its first write unless told that it has done so. */
 export function silenceFirstUse(name: string): void {
-  const backend = findBackend(name) as unknown as
-    { firstUse?: boolean; write?: (values: unknown) => DataId } | undefined;
+  const backend = findBackend(name) as unknown as { firstUse?: boolean } | undefined;
   if (backend?.firstUse !== undefined) backend.firstUse = false;
 }
 
-function resolvePackage(name: string): string | undefined {
+function resolveOrUndefined(resolve: (name: string) => string, name: string): string | undefined {
   try {
-    // From here, or from the application: an optional peer may be visible only to the latter.
-    return createRequire(import.meta.url).resolve(name, { paths: [import.meta.dirname, process.cwd()] });
+    return resolve(name);
   } catch {
     return undefined;
   }

@@ -11,7 +11,8 @@ type HostArray = Float32Array | Int32Array;
 
 interface MaybeHostBackend {
   typedArrayFromHeap?: (info: { dataId: object; shape: number[]; dtype: string }) => HostArray | Uint8Array;
-  data?: { get(dataId: object): { values?: unknown } | undefined };
+  /** `native` keeps its array under `array`; asking it for `values` would mark the array as given away. */
+  data?: { get(dataId: object): { values?: unknown; array?: unknown } | undefined };
 }
 
 /** True where the active backend's tensors can be read without copying from a device. */
@@ -31,7 +32,8 @@ export function hostView(tensor: Tensor): HostArray | undefined {
     const view = backend.typedArrayFromHeap({ dataId: tensor.dataId, shape: tensor.shape, dtype: tensor.dtype });
     return view instanceof Uint8Array ? undefined : view;
   }
-  const values = backend.data?.get(tensor.dataId)?.values;
+  const data = backend.data?.get(tensor.dataId);
+  const values = data?.array ?? data?.values;
   return values instanceof Float32Array || values instanceof Int32Array ? values : undefined;
 }
 

@@ -1,0 +1,136 @@
+// A Llama decoder written directly on the operations, for timing: what model-core does, without anything around it.
+import * as tf from '@tensorflow/tfjs-core';
+import {
+  adamW,
+  addRmsNorm,
+  embedding,
+  globalNormScale,
+  groupedQueryAttention,
+  linear,
+  linearCrossEntropy,
+  rmsNorm,
+  rope,
+  swiglu,
+  valueAndGradients,
+} from '../dist/index.js';
+
+/** width, layers, query heads, key/value heads, feed-forward width, vocabulary. */
+export const presets = {
+  tiny: { width: 256, layers: 6, queryHeads: 8, keyValueHeads: 4, feedForward: 704, vocabulary: 8192 },
+  /** The same graph with next to no arithmetic: what is left is dispatch. */
+  empty: { width: 8, layers: 6, queryHeads: 2, keyValueHeads: 1, feedForward: 8, vocabulary: 16 },
+};
+
+const epsilon = 1e-5;
+
+export function createDecoder(preset, seed = 1) {
+  const { width, layers, queryHeads, keyValueHeads, feedForward, vocabulary } = preset;
+  const headDimension = width / queryHeads;
+  const parameters = [];
+  const add = (shape, deviation) => {
+    const variable = tf.tidy(() =>
+      tf.variable(
+        deviation === 0 ? tf.ones(shape) : tf.randomNormal(shape, 0, deviation, 'float32', seed + parameters.length),
+      ),
+    );
+    parameters.push(variable);
+    return variable;
+  };
+  const table = add([vocabulary, width], 0.02);
+  const blocks = Array.from({ length: layers }, () => ({
+    attentionNorm: add([width], 0),
+    qkv: add([(queryHeads + 2 * keyValueHeads) * headDimension, width], 0.02),
+    output: add([width, width], 0.02),
+    feedForwardNorm: add([width], 0),
+    gateUp: add([2 * feedForward, width], 0.02),
+    down: add([width, feedForward], 0.02),
+  }));
+  const finalNorm = add([width], 0);
+  const head = add([vocabulary, width], 0.02);
+  const inverseFrequencies = tf.tensor1d(
+    Float32Array.from({ length: headDimension / 2 }, (_, i) => 10000 ** ((-2 * i) / headDimension)),
+  );
+  const attention = { queryHeads, keyValueHeads, headDimension };
+  const rotation = { rotatedHeads: queryHeads + keyValueHeads, headDimension };
+
+  function hiddenStates({ ids, positions, cumulativeLengths }) {
+    let residual = embedding(table, ids);
+    let delta;
+    for (const block of blocks) {
+      // tidy: what the backward pass needs is kept by the tape, the rest goes at once.
+      [residual, delta] = tf.tidy(() => {
+        let normalized;
+        if (delta === undefined) normalized = rmsNorm(residual, block.attentionNorm, { epsilon });
+        else ({ normalized, sum: residual } = addRmsNorm(delta, residual, block.attentionNorm, { epsilon }));
+        const qkv = rope(linear(normalized, block.qkv), positions, inverseFrequencies, rotation);
+        const mixed = linear(groupedQueryAttention(qkv, cumulativeLengths, attention), block.output);
+        const second = addRmsNorm(mixed, residual, block.feedForwardNorm, { epsilon });
+        return [second.sum, linear(swiglu(linear(second.normalized, block.gateUp)), block.down)];
+      });
+    }
+    return addRmsNorm(delta, residual, finalNorm, { epsilon }).normalized;
+  }
+
+  return {
+    parameters,
+    /** Parameters that take part in matrix products; the input table does not. */
+    productParameters: parameters
+      .filter((one) => one !== table && one.shape.length === 2)
+      .reduce((sum, one) => sum + one.size, 0),
+    loss: (batch) => tf.neg(tf.mean(linearCrossEntropy(hiddenStates(batch), head, batch.targets))),
+    dispose: () => tf.dispose([...parameters, inverseFrequencies]),
+  };
+}
+
+/** `sequences` documents of `length` random tokens each. */
+export function randomBatch({ vocabulary }, sequences, length, seed = 1) {
+  let state = seed;
+  const next = () => (state = (state * 48271) % 2147483647);
+  const tokens = sequences * length;
+  const ids = Int32Array.from({ length: tokens }, () => next() % vocabulary);
+  return {
+    ids: tf.tensor1d(ids, 'int32'),
+    targets: tf.tensor1d(
+      Int32Array.from(ids, (_, i) => ids[(i + 1) % tokens]),
+      'int32',
+    ),
+    positions: tf.tensor1d(
+      Int32Array.from({ length: tokens }, (_, i) => i % length),
+      'int32',
+    ),
+    cumulativeLengths: tf.tensor1d(
+      Int32Array.from({ length: sequences + 1 }, (_, i) => i * length),
+      'int32',
+    ),
+  };
+}
+
+/** A training step: loss, gradients, clipping, AdamW. Returns the loss. */
+export function createTrainingStep(decoder) {
+  const { parameters } = decoder;
+  const zeros = () => parameters.map((one) => tf.tidy(() => tf.variable(tf.zeros(one.shape), false)));
+  const state = { parameters, firstMoments: zeros(), secondMoments: zeros() };
+  const weightDecay = parameters.map((one) => (one.shape.length === 2 ? 0.1 : 0));
+  let step = 0;
+  const run = (batch) => {
+    step++;
+    return tf.tidy(() => {
+      const { value, gradients } = valueAndGradients(() => decoder.loss(batch), parameters);
+      const list = parameters.map(({ name }) => gradients.get(name));
+      const { scale } = globalNormScale(list, 1);
+      adamW(state, list, { learningRate: 1e-3, weightDecay, step, gradientScale: scale });
+      return value.dataSync()[0];
+    });
+  };
+  const dispose = () => tf.dispose([...state.firstMoments, ...state.secondMoments]);
+  return { run, dispose };
+}
+
+/**
+ * Floating-point operations of one training step: 6 for each token and parameter of a matrix product, and attention's products with
+ * its causal half counted once, forward and backward.
+ */
+export function trainingFlops(decoder, { layers, width }, sequences, length) {
+  const tokens = sequences * length;
+  return 6 * decoder.productParameters * tokens + 6 * layers * length * width * tokens;
+}
