@@ -1,3 +1,3 @@
 import { packageTests } from '../../tooling/vitest/base.js';
 
-export default packageTests();
+export default packageTests({ execArgv: ['--expose-gc'] });

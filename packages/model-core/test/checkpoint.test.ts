@@ -300,3 +300,34 @@ describe('withRope', () => {
     expect(tf.memory().numTensors).toBe(before);
   });
 });
+
+describe('memory', () => {
+  it('holds a model once while loading and saving, whatever the dtype of the file', async () => {
+    await useBackend('cpu');
+    const config = smallConfig({ hiddenSize: 512, intermediateSize: 1024, layers: 4, vocabularySize: 4096 });
+    const model = CausalLanguageModel.initialize(config, { seed: 1 });
+    const bytes = [...model.parameters.values()].reduce((sum, { size }) => sum + 4 * size, 0);
+    const largest = Math.max(...[...model.parameters.values()].map(({ size }) => 4 * size));
+    const settled = (): number => {
+      (globalThis as unknown as { gc: () => void }).gc(); // vitest.config.ts exposes it
+      return process.memoryUsage().arrayBuffers;
+    };
+    for (const dtype of ['float32', 'bfloat16'] as const) {
+      let before = settled();
+      let most = 0;
+      const onProgress = (): void => {
+        most = Math.max(most, settled() - before);
+      };
+      await model.save(folder(`memory-${dtype}`), { dtype, onProgress });
+      expect(most).toBeLessThan(largest + 16e6);
+      most = 0;
+      before = settled();
+      const loaded = await CausalLanguageModel.load(folder(`memory-${dtype}`), { onProgress });
+      expect(most).toBeLessThan(bytes + 16e6);
+      expect(most).toBeGreaterThan(0.9 * bytes);
+      loaded.dispose();
+    }
+    expect(bytes).toBeGreaterThan(40e6);
+    model.dispose();
+  });
+});

@@ -174,7 +174,7 @@ export class GenerationEngine {
         tokens[row] = sequence.tokens[position]!;
         positions[row++] = position;
       }
-      if (complete.includes(chunk)) rows.push(row - 1);
+      if (chunk.count === sequence.pending) rows.push(row - 1);
     }
     let sampled: SampledToken[] = [];
     tf.tidy(() => {

@@ -48,7 +48,7 @@ export class PagedCache {
     };
     const scale = 1 / Math.sqrt(this.config.headDimension);
     return {
-      inputs: [],
+      inputs: () => [],
       apply: (qkv, layer) => {
         const { keyCache, valueCache, shape } = this.layers[layer];
         pagedCacheAppend(keyCache, valueCache, qkv, slots_N, shape);

@@ -67,7 +67,7 @@ export class CausalLanguageModel {
     const heads = { queryHeads, keyValueHeads, headDimension, scale: 1 / Math.sqrt(headDimension) };
     return tf.tidy(() => {
       const attention: Attention = {
-        inputs: [tf.tensor1d(batch.cumulativeLengths, 'int32')],
+        inputs: () => [tf.tensor1d(batch.cumulativeLengths, 'int32')],
         apply: (qkv, _layer, [cumulativeLengths]) => groupedQueryAttention(qkv, cumulativeLengths, heads),
       };
       const { tokens, positions } = batch;

@@ -13,9 +13,9 @@ import { blockParameterNames, embeddingName, finalNormName } from '../parameters
 import type { ParameterStore } from '../parameters/parameter-store.js';
 import { ropeFrequencies } from '../rope/rope-frequencies.js';
 
-/** How a layer attends: rotated qkv [N, H] → [N, Hq·hd]. `inputs` are the tensors it reads besides. */
+/** How a layer attends: rotated qkv [N, H] → [N, Hq·hd]. `inputs` makes the index tensors that it reads besides. */
 export interface Attention {
-  inputs: tf.Tensor[];
+  inputs(): tf.Tensor[];
   apply(qkv_NH: tf.Tensor2D, layer: number, inputs: tf.Tensor[]): tf.Tensor2D;
 }
 
@@ -41,14 +41,24 @@ export function decoderHiddenStates(
   const frequencies = ropeFrequencies(config.rope, headDimension, config.maximumPositions, sequenceLength);
   const epsilon = { epsilon: config.rmsNormEpsilon };
   const embedded_ND = embedding(parameters.get(embeddingName), tf.tensor1d(tokens, 'int32'));
-  const shared = [tf.tensor1d(positions, 'int32'), tf.tensor1d(frequencies.inverseFrequencies), ...attention.inputs];
+  const constants = (): tf.Tensor[] => [
+    tf.tensor1d(positions, 'int32'),
+    tf.tensor1d(frequencies.inverseFrequencies),
+    ...attention.inputs(),
+  ];
+  // A recomputed block runs again after this function's tensors are gone, so it makes its constants itself.
+  const shared = recomputeBlocks ? [] : constants();
   let stream_ND = [rmsNorm(embedded_ND, parameters.get(blockParameterNames(0).inputNorm), epsilon), embedded_ND];
   for (let layer = 0; layer < layers; layer++) {
     const weights = blockWeights(parameters, layer, layers);
-    const block = (...inputs: tf.Tensor[]): tf.Tensor2D[] =>
-      decoderBlock(config, weights, frequencies.attentionScaling, attention, layer, inputs);
-    const inputs = [...stream_ND, ...shared];
-    stream_ND = recomputeBlocks ? checkpointed(block, inputs, Object.values(weights)) : tf.tidy(() => block(...inputs));
+    const block = (normalized_ND: tf.Tensor, residual_ND: tf.Tensor): tf.Tensor2D[] => {
+      const inputs = [normalized_ND, residual_ND, ...(recomputeBlocks ? constants() : shared)];
+      return decoderBlock(config, weights, frequencies.attentionScaling, attention, layer, inputs);
+    };
+    const [normalized_ND, residual_ND] = stream_ND;
+    stream_ND = recomputeBlocks
+      ? checkpointed(block, stream_ND, Object.values(weights))
+      : tf.tidy(() => block(normalized_ND, residual_ND));
   }
   return stream_ND[0];
 }

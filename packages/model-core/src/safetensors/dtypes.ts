@@ -59,14 +59,11 @@ function bfloat16Bits(bits: number): number {
   return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
 }
 
-/** Decodes `bytes` (aligned to the dtype's size) into `target` from `at`. Integers beyond 2^24 would not survive. */
+/** Converts `bytes` (aligned to the dtype's size) into `target` from `at`; F32 needs no conversion. */
 export function decodeFloat32(dtype: SafetensorsDtype, bytes: Uint8Array, target: Float32Array, at: number): void {
   const { buffer, byteOffset } = bytes;
   const count = bytes.length / dtypeBytes[dtype];
   switch (dtype) {
-    case 'F32':
-      target.set(new Float32Array(buffer, byteOffset, count), at);
-      return;
     case 'F64':
       target.set(new Float64Array(buffer, byteOffset, count), at);
       return;
@@ -90,14 +87,13 @@ export function decodeFloat32(dtype: SafetensorsDtype, bytes: Uint8Array, target
   }
 }
 
-/** Decodes integers into `target`; a 64-bit value outside int32 is an error, not a wrapped number. */
+/** Converts integers into `target`; a value outside int32 is an error, not a wrapped number. I32 needs no conversion. */
 export function decodeInt32(dtype: SafetensorsDtype, bytes: Uint8Array, target: Int32Array, at: number): void {
   const { buffer, byteOffset } = bytes;
   const count = bytes.length / dtypeBytes[dtype];
   const views: Partial<Record<SafetensorsDtype, () => ArrayLike<number | bigint>>> = {
     I64: () => new BigInt64Array(buffer, byteOffset, count),
     U64: () => new BigUint64Array(buffer, byteOffset, count),
-    I32: () => new Int32Array(buffer, byteOffset, count),
     U32: () => new Uint32Array(buffer, byteOffset, count),
     I16: () => new Int16Array(buffer, byteOffset, count),
     U16: () => new Uint16Array(buffer, byteOffset, count),

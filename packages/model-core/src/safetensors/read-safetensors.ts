@@ -1,7 +1,7 @@
 /**
  * Reading safetensors: one file, or a Hugging Face folder (`model.safetensors`, or shards with an index). All headers
- * are checked on opening; data are streamed, 4 MiB at a time, straight into the array that is returned, so memory
- * never holds a tensor twice.
+ * are checked on opening; data go straight into the array that is returned (converted 4 MiB at a time where the file's
+ * dtype is another), so memory never holds a tensor twice.
  */
 import { open, readFile, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -82,6 +82,10 @@ export class SafetensorsFile {
       );
     }
     const handle = this.handles.get(file)!;
+    if ((dtype === 'F32' && result instanceof Float32Array) || (dtype === 'I32' && result instanceof Int32Array)) {
+      await readExactly(handle, file, new Uint8Array(result.buffer, result.byteOffset + at * 4, byteLength), offset);
+      return result;
+    }
     const buffer = new Uint8Array(Math.min(chunkBytes, byteLength));
     for (let done = 0; done < byteLength; done += chunkBytes) {
       const chunk = buffer.subarray(0, Math.min(chunkBytes, byteLength - done));
