@@ -30,7 +30,7 @@ export interface EvaluationErrorDetails {
   cause?: unknown;
 }
 
-const marker = Symbol.for('xgen-small.longctx-eval.EvaluationError');
+const marker = Symbol.for('@xgen-small/longctx-eval/EvaluationError');
 
 export class EvaluationError extends Error {
   readonly code: EvaluationErrorCode;

@@ -19,7 +19,7 @@ export interface ServeErrorDetails {
   cause?: unknown;
 }
 
-const marker = Symbol.for('xgen-small.serve.ServeError');
+const marker = Symbol.for('@xgen-small/serve/ServeError');
 
 export class ServeError extends Error {
   readonly code: ServeErrorCode;

@@ -4,19 +4,18 @@ import type { CausalLanguageModel, GenerationEngine } from '@xgen-small/model-co
 
 /** The part of @xgen-small/tokenizer's `Tokenizer` that is used. */
 export interface ServeTokenizer {
-  encode(text: string): ArrayLike<number>;
-  decode(tokens: ArrayLike<number>, options?: { skipSpecial?: boolean }): string;
+  encode(text: string, options?: { parseSpecialTokens?: boolean }): ArrayLike<number>;
+  createDecoder(options?: { skipSpecial?: boolean }): { push(id: number): string; finish(): string };
   tokenId(token: string): number | undefined;
-}
-
-export interface ServeMessage {
-  role: 'system' | 'user' | 'assistant';
-  content: string;
+  tokenBytes(id: number): Uint8Array;
 }
 
 /** The part of @xgen-small/tokenizer's `ChatTemplate` that is used. */
 export interface ServeChatTemplate {
-  render(messages: ServeMessage[], options: { addGenerationPrompt: boolean }): string;
+  /** The conversation with the beginning of an assistant turn; special tokens typed inside a message stay text. */
+  encodePrompt(messages: readonly { role: string; content: string }[]): ArrayLike<number>;
+  /** Ids that end an assistant turn. */
+  readonly endOfTurnTokens?: readonly number[];
 }
 
 export interface ServerLimits {
@@ -46,16 +45,21 @@ export interface ServerOptions {
   /** Without one, /v1/chat/completions and the chat page answer 400 and say so. */
   chatTemplate?: ServeChatTemplate;
   modelName: string;
-  /** Token ids that end a completion. Default: the configuration's `eosTokenId`, and `<|im_end|>` and `<|endoftext|>` where the tokenizer has them. */
+  /** Token ids that end a completion. Default: the configuration's `eosTokenId` and the chat template's `endOfTurnTokens`. */
   stopTokens?: readonly number[];
   limits?: ServerLimits;
   /** Required as `Authorization: Bearer …` on /v1 when given. */
   apiKey?: string;
   /** Origins allowed to call from a browser page of their own. Default none. */
   corsOrigins?: readonly string[];
+  /**
+   * Host names to answer to. Default: on loopback only loopback's own, against DNS rebinding; elsewhere all. Behind a proxy,
+   * name the public host.
+   */
+  allowedHosts?: readonly string[];
   /** Serve the chat page at `/`. Default true. */
   chatPage?: boolean;
-  /** One event a finished request, for logs. */
+  /** One event a finished generation request, for logs. */
   onRequest?: (event: RequestEvent) => void;
 }
 
