@@ -7,6 +7,8 @@ export type { FilterPlan, FilterPlanInput } from './filters/registry.js';
 export { weightCurvePresets, weightForCount } from './mixture/weight-curves.js';
 export type { WeightCurve, WeightStep } from './mixture/weight-curves.js';
 export { curate } from './engine/curate.js';
+export { verifyCuration } from './engine/verify.js';
+export type { CurationManifest, ManifestShard } from './engine/manifest.js';
 export type { CurateOptions, CurateResult, DocumentRow, OutputShard, ProgressEvent } from './engine/types.js';
 export type {
   BadInput,

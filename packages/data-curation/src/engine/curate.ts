@@ -27,7 +27,7 @@ import { emptyStats, mergeStats } from './task-stats.js';
 import type { CurateOptions, CurateResult, OutputShard } from './types.js';
 import type { WorkFolder } from './work-folder.js';
 import { pieceName, workFolder } from './work-folder.js';
-import { runInWorkers, throwIfAborted } from './worker-pool.js';
+import { throwIfAborted, WorkerPool } from './worker-pool.js';
 
 /**
  * Runs a plan, or continues it, or returns its finished output.
@@ -53,6 +53,7 @@ export async function curate(planInput: CurationPlanInput, options: CurateOption
 
 class CurationRun {
   readonly #folder: WorkFolder;
+  readonly #pool: WorkerPool;
   readonly #timings: Record<string, number> = {};
 
   constructor(
@@ -63,9 +64,22 @@ class CurationRun {
     readonly options: CurateOptions,
   ) {
     this.#folder = workFolder(outputFolder);
+    this.#pool = new WorkerPool(workers, {
+      plan,
+      tasksFolder: this.#folder.tasks,
+      temporaryFolder: join(this.#folder.root, 'spill'),
+    });
   }
 
   async execute(): Promise<CurateResult> {
+    try {
+      return await this.#steps();
+    } finally {
+      await this.#pool.close();
+    }
+  }
+
+  async #steps(): Promise<CurateResult> {
     const folder = this.#folder;
     for (const path of [folder.tasks, folder.shards]) await mkdir(path, { recursive: true });
     for (const path of [this.outputFolder, folder.root, folder.tasks, folder.shards]) await removeLeftovers(path);
@@ -118,9 +132,7 @@ class CurationRun {
     const report = (detail?: string) =>
       this.options.onProgress?.({ task: 'read and filter', completed, total, unit: 'bytes', detail });
     report();
-    await runInWorkers(open, {
-      workers: this.workers,
-      workerData: this.#workerData(),
+    await this.#pool.run(open, {
       signal: this.options.signal,
       toMessage: (task) => ({ kind: 'extract', task }),
       onDone: (task) => {
@@ -181,9 +193,7 @@ class CurationRun {
     let completed = total - open.reduce((sum, job) => sum + job.documents, 0);
     const report = () => this.options.onProgress?.({ task: 'write shards', completed, total, unit: 'documents' });
     report();
-    await runInWorkers(open, {
-      workers: this.workers,
-      workerData: this.#workerData(),
+    await this.#pool.run(open, {
       signal: this.options.signal,
       toMessage: (shard) => ({ kind: 'shard', shard }),
       onDone: (job) => {
@@ -233,10 +243,6 @@ class CurationRun {
     await writeFileWhole(join(this.outputFolder, 'manifest.json'), `${canonicalJson(manifest, 2)}\n`);
     await rm(this.#folder.root, { recursive: true, force: true });
     return result(this.outputFolder, manifest, report, this.#timings);
-  }
-
-  #workerData() {
-    return { plan: this.plan, tasksFolder: this.#folder.tasks, temporaryFolder: join(this.#folder.root, 'spill') };
   }
 }
 

@@ -9,36 +9,59 @@ import { Worker } from 'node:worker_threads';
 import { CurationError } from '../errors.js';
 import type { WorkerData, WorkerJob, WorkerReply } from './worker-protocol.js';
 
-export interface PoolOptions<Job> {
-  workers: number;
-  workerData: WorkerData;
+export interface BatchOptions<Job> {
   signal?: AbortSignal;
   toMessage: (job: Job) => WorkerJob;
   onDone: (job: Job) => void;
 }
 
-export async function runInWorkers<Job>(jobs: readonly Job[], options: PoolOptions<Job>): Promise<void> {
-  if (jobs.length === 0) return;
-  const url = workerUrl();
-  let next = 0;
-  let failure: unknown;
-  const lane = async (): Promise<void> => {
-    const worker = new Worker(url, { workerData: options.workerData });
-    try {
-      while (next < jobs.length && failure === undefined && options.signal?.aborted !== true) {
-        const job = jobs[next++];
-        await ask(worker, options.toMessage(job));
-        options.onDone(job);
+export class WorkerPool {
+  readonly #size: number;
+  readonly #workerData: WorkerData;
+  /** Threads started so far; they live until `close`, since each loads tables and a database. */
+  readonly #threads: (Worker | undefined)[] = [];
+
+  constructor(size: number, workerData: WorkerData) {
+    this.#size = size;
+    this.#workerData = workerData;
+  }
+
+  /** @throws what the first failing job threw, or CurationError `ABORTED`. */
+  async run<Job>(jobs: readonly Job[], options: BatchOptions<Job>): Promise<void> {
+    let next = 0;
+    let failure: Error | undefined;
+    const lane = async (_: unknown, index: number): Promise<void> => {
+      try {
+        while (next < jobs.length && failure === undefined && options.signal?.aborted !== true) {
+          const job = jobs[next++];
+          const thread = (this.#threads[index] ??= this.#start(index));
+          await ask(thread, options.toMessage(job));
+          options.onDone(job);
+        }
+      } catch (error) {
+        failure ??= error instanceof Error ? error : new CurationError('WORKER_FAILED', String(error));
       }
-    } catch (error) {
-      failure ??= error;
-    } finally {
-      await worker.terminate();
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(options.workers, jobs.length) }, lane));
-  if (failure !== undefined) throw failure;
-  throwIfAborted(options.signal);
+    };
+    await Promise.all(Array.from({ length: Math.min(this.#size, jobs.length) }, lane));
+    if (failure !== undefined) throw failure;
+    throwIfAborted(options.signal);
+  }
+
+  async close(): Promise<void> {
+    const threads = this.#threads.splice(0).filter((thread) => thread !== undefined);
+    await Promise.all(threads.map((thread) => thread.terminate()));
+  }
+
+  #start(index: number): Worker {
+    // Without the parent's flags: some of them (--input-type) make a worker fail.
+    const worker = new Worker(workerUrl(), { workerData: this.#workerData, execArgv: [] });
+    // While a job runs, `ask` hears of a failure; between jobs a dead thread only has to be replaced.
+    worker.on('error', () => undefined);
+    worker.on('exit', () => {
+      if (this.#threads[index] === worker) this.#threads[index] = undefined;
+    });
+    return worker;
+  }
 }
 
 export function throwIfAborted(signal: AbortSignal | undefined): void {

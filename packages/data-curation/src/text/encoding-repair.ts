@@ -12,7 +12,14 @@ export interface RepairedText {
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 const looseUtf8 = new TextDecoder('utf-8');
-const windows1252 = new TextDecoder('windows-1252');
+
+/**
+ * Windows-1252 from 0x80 to 0x9f; the five unassigned bytes stand for themselves. Written out, because the decoder of
+ * some Node versions takes the encoding for Latin-1.
+ */
+const upperWindows1252 =
+  '\u20ac\u0081\u201a\u0192\u201e\u2026\u2020\u2021\u02c6\u2030\u0160\u2039\u0152\u008d\u017d\u008f' +
+  '\u0090\u2018\u2019\u201c\u201d\u2022\u2013\u2014\u02dc\u2122\u0161\u203a\u0153\u009d\u017e\u0178';
 
 /** Undefined when the bytes are binary data: a NUL byte outside UTF-16, or too many bytes that no encoding explains. */
 export function decodeBytes(bytes: Uint8Array): RepairedText | undefined {
@@ -33,7 +40,7 @@ export function decodeBytes(bytes: Uint8Array): RepairedText | undefined {
     const multiByte = /[\u0080-\ufffc]/.test(loose);
     return multiByte
       ? repaired(loose, ['invalid UTF-8 replaced'])
-      : repaired(windows1252.decode(bytes), ['Windows-1252 decoded']);
+      : repaired(decodeWindows1252(bytes), ['Windows-1252 decoded']);
   }
 }
 
@@ -45,7 +52,7 @@ export function repairText(text: string): RepairedText {
 function repaired(input: string, repairs: string[]): RepairedText {
   let text = input;
   if (text.charCodeAt(0) === 0xfeff) text = text.slice(1);
-  if (/[\u00c2-\u00f4][\u0080-\u00bf\u0152-\u2122]/.test(text)) {
+  if (/[\u00c2-\u00f4][\u0080-\u00bf\u0152-\u02dc\u2013-\u2122]/.test(text)) {
     const undone = undoDoubleEncoding(text);
     if (undone !== text) repairs.push('double encoding undone');
     text = undone;
@@ -65,10 +72,17 @@ function repaired(input: string, repairs: string[]): RepairedText {
   return { text, repairs };
 }
 
-/** Character of Windows-1252 → its byte, for those above 0x7f. */
+function decodeWindows1252(bytes: Uint8Array): string {
+  return Buffer.from(bytes)
+    .toString('latin1')
+    .replace(/[\u0080-\u009f]/g, (character) => upperWindows1252[character.charCodeAt(0) - 0x80]);
+}
+
+/** Character → its byte in Windows-1252, or in Latin-1 where a program took the one for the other. */
 const bytesOfWindows1252 = new Map<number, number>();
 for (let byte = 0x80; byte <= 0xff; byte++) {
-  bytesOfWindows1252.set(windows1252.decode(Uint8Array.of(byte)).charCodeAt(0), byte);
+  bytesOfWindows1252.set(byte, byte);
+  if (byte < 0xa0) bytesOfWindows1252.set(upperWindows1252.charCodeAt(byte - 0x80), byte);
 }
 
 /** Replaces each maximal run of non-ASCII Windows-1252 characters whose bytes are valid UTF-8 by what they spell. */
