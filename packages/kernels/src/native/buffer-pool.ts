@@ -3,7 +3,8 @@
  * last one.
  *
  * `acquire` returns memory that holds anything; whoever releases a buffer must know that nothing else refers to it. Sizes are
- * rounded up to four steps an octave (at most 25 % too large). What is kept free never exceeds the most that was in use at once.
+ * rounded up to four steps an octave (at most 25 % too large). What is kept free never exceeds the most that was in use at once,
+ * so that a whole step finds its buffers again.
  */
 
 /** From here on memory comes from the addon: aligned, not cleared, in huge pages where the system has them. */
@@ -28,7 +29,7 @@ export class BufferPool {
       this.freeBytes -= size;
       return kept;
     }
-    this.shrinkTo(Math.max(this.peakBytes, keepAtLeast) - this.liveBytes);
+    this.shrinkTo(Math.max(this.peakBytes, keepAtLeast));
     return size < nativeThreshold ? new ArrayBuffer(size) : this.allocate(size);
   }
 
