@@ -1,24 +1,64 @@
 /**
- * The backends the suite runs on: every one this machine has, `native` once for each SIMD variant it can force; for the others, the
- * reason.
+ * The backends the suite runs on: every one this machine has, `native` once for each instruction set it can force and once more with
+ * bfloat16 products; for the others, the reason why not.
  */
+import type { BackendDescription, BackendName } from '../backends/backend-adapter';
 import { describeBackends, initializeBackend } from '../backends/initialize-backend';
+import { setMatmulPrecision } from '../backends/settings';
+import { nativeVariants, setNativeVariant, setPoisonOutputs } from '../native/index';
 
 export interface BackendUnderTest {
   label: string;
+  precision: 'float32' | 'bfloat16';
   /** Why it cannot be tested here, where it can't. */
   skip?: string;
   activate(this: void): Promise<void>;
 }
 
+/** All there are; a processor runs some. */
+const allNativeVariants = ['portable', 'avx2', 'avx512', 'avx512bf16'];
+
 export async function backendsUnderTest(): Promise<BackendUnderTest[]> {
   const descriptions = await describeBackends();
-  return descriptions.map(({ name, available, detail, remedy }) => ({
+  return descriptions.flatMap((description) =>
+    description.name === 'native' ? nativeUnderTest(description) : [stockUnderTest(description)],
+  );
+}
+
+function stockUnderTest({ name, available, detail, remedy }: BackendDescription): BackendUnderTest {
+  return {
     label: name,
+    precision: 'float32',
     skip: available ? undefined : `${detail} ${remedy ?? ''}`,
-    activate: async () => {
-      const { name: active, warnings } = await initializeBackend({ preferred: name });
-      if (active !== name) throw new Error(warnings.join(' '));
-    },
-  }));
+    activate: () => start(name),
+  };
+}
+
+function nativeUnderTest({ available, detail, remedy }: BackendDescription): BackendUnderTest[] {
+  const runnable = nativeVariants();
+  const unknown = runnable.filter((variant) => !allNativeVariants.includes(variant));
+  if (unknown.length > 0) throw new Error(`The suite does not know the variants ${unknown.join(', ')}.`);
+  return allNativeVariants.flatMap((variant) =>
+    (['float32', 'bfloat16'] as const).map((precision) => ({
+      label: `native, ${variant}, ${precision}`,
+      precision,
+      skip: !available
+        ? `${detail} ${remedy ?? ''}`
+        : runnable.includes(variant)
+          ? undefined
+          : `This processor has no ${variant}.`,
+      activate: async () => {
+        await start('native');
+        setNativeVariant(variant);
+        setMatmulPrecision(precision);
+        // An element of an output that no kernel writes shows as NaN.
+        setPoisonOutputs(true);
+      },
+    })),
+  );
+}
+
+async function start(preferred: BackendName): Promise<void> {
+  const { name, warnings } = await initializeBackend({ preferred });
+  if (name !== preferred) throw new Error(warnings.join(' '));
 }

@@ -27,56 +27,59 @@ export interface Comparison {
   error: number;
 }
 
-export function compareOutputs(
-  declaration: OperationDeclaration<unknown>,
-  { inputs, attributes }: OperationCase<unknown>,
-  expected: Float64Array[],
-): Comparison[] {
-  const tensors = mapValues(inputs, toTensor);
-  const outputs = tidy(() => declaration.run(tensors, attributes));
-  const comparisons = outputs.map((output, index) => {
-    const exact = output.dtype === 'int32';
-    const error = relativeError(output.dataSync(), expected[index]);
-    return { what: `output ${index}`, error: exact && error > 0 ? Infinity : error };
-  });
-  for (const one of [...outputs, ...Object.values(tensors)]) one.dispose();
-  return comparisons;
+export interface CaseRun {
+  outputs: Tensor[];
+  /** One for each differentiable input, of the randomly weighted sum of all outputs. */
+  gradients: Tensor[];
+  dispose(): void;
 }
 
-export function compareGradients(
+/** Runs a case forward and, where the operation has gradients, forward and backward again. */
+export function runCase(
   declaration: OperationDeclaration<unknown>,
   { inputs, attributes }: OperationCase<unknown>,
-  { outputs, derivatives }: Expectation,
-): Comparison[] {
+): CaseRun {
   const names = declaration.differentiable;
   const constants = mapValues(inputs, toTensor);
   const variables = names.map((name) => tidy(() => variable(toTensor(inputs[name]))));
-  const weights = outputs.map((output, index) => projectionWeights(index, output.length));
-  const { value, gradients } = valueAndGradients(() => {
-    const differentiated = Object.fromEntries(names.map((name, i) => [name, variables[i] as Tensor]));
+  const outputs = tidy(() => declaration.run(constants, attributes));
+  const dispose = (): void => {
+    for (const one of [...outputs, ...gradients, ...Object.values(constants), ...variables]) one.dispose();
+  };
+  const gradients: Tensor[] = [];
+  if (names.length === 0) return { outputs, gradients, dispose };
+  const differentiated = Object.fromEntries(names.map((name, i) => [name, variables[i] as Tensor]));
+  const { value, gradients: found } = valueAndGradients(() => {
     const results = declaration.run({ ...constants, ...differentiated }, attributes);
     const projected = results.map((result, index) =>
-      sum(mul(result, tensor(Float32Array.from(weights[index]), result.shape, 'float32'))),
+      sum(mul(result, tensor(Float32Array.from(projectionWeights(index, result.size)), result.shape, 'float32'))),
     );
     return projected.reduce((total, part) => add(total, part)) as Scalar;
   }, variables);
-  const comparisons = names.flatMap((name, i) => {
-    const gradient = (gradients.get(variables[i].name) as Tensor).dataSync();
-    const [dense, single] = derivatives.get(name) ?? [];
-    return [dense, single].flatMap((group, kind) =>
-      group === undefined
-        ? []
-        : [
-            {
-              what: `gradient of ${name}, ${kind === 0 ? 'dense directions' : 'single elements'}`,
-              error: relativeError(projectGradient(gradient, group), group.expected),
-            },
-          ],
-    );
-  });
   value.dispose();
-  for (const one of [...gradients.values(), ...Object.values(constants), ...variables]) one.dispose();
-  return comparisons;
+  gradients.push(...variables.map(({ name }) => found.get(name) as Tensor));
+  return { outputs, gradients, dispose };
+}
+
+/** Compares a run with the reference. */
+export function compareRun(
+  declaration: OperationDeclaration<unknown>,
+  { outputs, gradients }: CaseRun,
+  expected: Expectation,
+): Comparison[] {
+  const ofOutputs = outputs.map((output, index) => {
+    const error = relativeError(output.dataSync(), expected.outputs[index]);
+    return { what: `output ${index}`, error: output.dtype === 'int32' && error > 0 ? Infinity : error };
+  });
+  const ofGradients = gradients.flatMap((gradient, i) => {
+    const name = declaration.differentiable[i];
+    const groups = expected.derivatives.get(name) ?? [];
+    return groups.map((group, kind) => ({
+      what: `gradient of ${name}, ${kind === 0 ? 'dense directions' : 'single elements'}`,
+      error: relativeError(projectGradient(gradient.dataSync(), group), group.expected),
+    }));
+  });
+  return [...ofOutputs, ...ofGradients];
 }
 
 /** ‖actual − expected‖ / ‖expected‖; where nothing is expected, ‖actual‖. NaN and wrong lengths count as Infinity. */

@@ -7,8 +7,9 @@
 import { type HostTensor, seededNormal, seededUniform } from './host-tensor';
 import type { OperationCase, OperationDeclaration } from './operation-declaration';
 
-const denseDirections = 4;
-const singleCoordinates = 16;
+/** How many directions of each kind; few where one evaluation of the reference takes long. */
+const usual = { dense: 4, single: 16 };
+const few = { dense: 1, single: 2 };
 const step = 1e-3;
 
 export interface DirectionalDerivatives {
@@ -19,15 +20,23 @@ export interface DirectionalDerivatives {
 
 /** The weights by which outputs are summed to one number; the same for the backend and the reference. */
 export function projectionWeights(output: number, size: number): Float64Array {
+  const key = `${output} ${size}`;
+  const known = weightsBySize.get(key);
+  if (known !== undefined) return known;
   const next = seededNormal(7919 + output);
-  return Float64Array.from({ length: size }, () => Math.fround(next()));
+  const weights = Float64Array.from({ length: size }, () => Math.fround(next()));
+  weightsBySize.set(key, weights);
+  return weights;
 }
+
+const weightsBySize = new Map<string, Float64Array>();
 
 /** Expected directional derivatives for each differentiable input, by name: [dense, single coordinates]. */
 export function expectedDerivatives(
   declaration: OperationDeclaration<unknown>,
-  { inputs, attributes }: OperationCase<unknown>,
+  { inputs, attributes, large }: OperationCase<unknown>,
 ): Map<string, [DirectionalDerivatives, DirectionalDerivatives]> {
+  const counts = large === true ? few : usual;
   const project = (name: string, values: Float64Array): number => {
     const changed: HostTensor = { ...inputs[name], values };
     const outputs = declaration.reference({ ...inputs, [name]: changed }, attributes);
@@ -49,8 +58,8 @@ export function expectedDerivatives(
       const size = inputs[name].values.length;
       const nextNormal = seededNormal(104729 + size);
       const nextUniform = seededUniform(1299709 + size);
-      const dense = Array.from({ length: denseDirections }, () => Float64Array.from({ length: size }, nextNormal));
-      const single = Array.from({ length: Math.min(singleCoordinates, size) }, () => Math.floor(nextUniform() * size));
+      const dense = Array.from({ length: counts.dense }, () => Float64Array.from({ length: size }, nextNormal));
+      const single = Array.from({ length: Math.min(counts.single, size) }, () => Math.floor(nextUniform() * size));
       const derivatives = (directions: (Float64Array | number)[]): DirectionalDerivatives => ({
         directions,
         expected: Float64Array.from(directions, (direction) => along(name, direction)),

@@ -13,6 +13,8 @@ export interface OperationCase<Attributes> {
   readonly name: string;
   readonly inputs: CaseInputs;
   readonly attributes: Attributes;
+  /** Large enough to cross block borders: fewer finite differences, so that the reference stays quick. */
+  readonly large?: boolean;
 }
 
 export interface FailureCase {

@@ -58,7 +58,7 @@ export const adamWOperation = declareOperation<Attributes>({
     adamWCase([[130, 257], [3]], { step: 2, weightDecay: [0.1, 0.1], gradientScale: 1 }),
   ],
   benchmark: () =>
-    adamWCase([[8192, 256], [1408, 256], [256, 704], [256]], { step: 10, weightDecay: [0.1, 0.1, 0.1, 0] }),
+    adamWCase([[2048, 256], [1408, 256], [256, 704], [256]], { step: 10, weightDecay: [0.1, 0.1, 0.1, 0] }),
   run: (inputs, attributes) => {
     const indices = attributes.weightDecay.map((_, i) => i);
     const state = {

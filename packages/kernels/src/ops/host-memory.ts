@@ -37,7 +37,9 @@ export function hostView(tensor: Tensor): HostArray | undefined {
   return values instanceof Float32Array || values instanceof Int32Array ? values : undefined;
 }
 
-/** The values to read: the tensor's memory where possible, else a copy. Never write to the result. */
+/** The values to read: the tensor's own array where it stays in place, else a copy. Never write to the result. */
 export function readValues(tensor: Tensor): HostArray {
-  return hostView(tensor) ?? (tensor.dataSync() as HostArray);
+  // The heap of `wasm` moves when it grows: a view may not be held across an allocation.
+  const view = engine().backendName === 'wasm' ? undefined : hostView(tensor);
+  return view ?? (tensor.dataSync() as HostArray);
 }

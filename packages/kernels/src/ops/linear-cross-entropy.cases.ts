@@ -46,11 +46,12 @@ export const linearCrossEntropyOperation = declareOperation<LinearCrossEntropyOp
   differentiable: ['hidden', 'weight'],
   usesMatmulPrecision: true,
   cases: [
-    crossEntropyCase(1, 1, 2),
+    crossEntropyCase(1, 4, 3),
     crossEntropyCase(1, 8, 7),
     crossEntropyCase(13, 33, 50),
     crossEntropyCase(33, 16, 257, { ignoreEvery: 3 }),
     crossEntropyCase(5, 64, 1000),
+    { ...crossEntropyCase(70, 96, 3000, { ignoreEvery: 7 }), large: true },
     crossEntropyCase(6, 8, 11, { ignoreEvery: 2, ignoreIndex: -1 }),
     crossEntropyCase(4, 8, 11, { ignoreEvery: 1 }),
     {

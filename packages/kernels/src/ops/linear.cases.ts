@@ -40,6 +40,7 @@ export const linearOperation = declareOperation<NoAttributes>({
     linearCase(15, 31, 97),
     linearCase(64, 128, 96),
     linearCase(29, 300, 50),
+    { ...linearCase(130, 700, 333), large: true },
     { name: 'no rows', inputs: { x: floats([0, 4], []), weight: normal([3, 4], 3) }, attributes: {} },
   ],
   benchmark: () => linearCase(2048, 256, 1408),

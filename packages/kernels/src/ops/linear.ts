@@ -1,5 +1,5 @@
 /** Matrix product with a weight in Hugging Face's layout. Cost: 2·N·in·out multiply-adds forward, twice that backward. */
-import { matMul, registerGradient, type Tensor, type Tensor2D } from '@tensorflow/tfjs-core';
+import { matMul, pad, registerGradient, slice, type Tensor, type Tensor2D } from '@tensorflow/tfjs-core';
 import { XgLinear, XgLinearGrad } from '../kernel-names';
 import { checkTensors } from './check-tensors';
 import { hasKernel, runKernel } from './run-kernel';
@@ -25,5 +25,11 @@ registerGradient({
 export function linear(x: Tensor, weight: Tensor): Tensor2D {
   checkTensors('linear', { x: [x, 'float32', ['N', 'in']], weight: [weight, 'float32', ['out', 'in']] });
   if (hasKernel(XgLinear)) return runKernel(XgLinear, { x, weight })[0] as Tensor2D;
+  // Without rows there is nothing to multiply, and the library beneath `wasm` complains.
+  if (x.shape[0] === 0)
+    return pad(slice(x as Tensor2D, [0, 0], [0, 0]), [
+      [0, 0],
+      [0, weight.shape[0]],
+    ]);
   return matMul(x as Tensor2D, weight as Tensor2D, false, true);
 }

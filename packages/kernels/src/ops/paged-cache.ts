@@ -7,6 +7,8 @@
  * copy, at the cost of the whole cache.
  */
 import {
+  engine,
+  reshape,
   slice,
   tensorScatterUpdate,
   type Tensor,
@@ -14,14 +16,13 @@ import {
   variable,
   type Variable,
   zeros,
-  reshape,
 } from '@tensorflow/tfjs-core';
 import { KernelsError } from '../kernels-error';
 import { XgPagedCacheAppend } from '../kernel-names';
 import { isRecording } from '../tape/engine-internals';
 import { checkInteger, checkTensors } from './check-tensors';
 import { checkIdRange } from './check-values';
-import { hostView, readValues } from './host-memory';
+import { hostView, isHostBackend, readValues } from './host-memory';
 import { hasKernel, runKernel } from './run-kernel';
 
 export interface PagedCacheShape {
@@ -101,8 +102,7 @@ export function pagedCacheAppend(
 
 /** cache[slots[n]] ← qkv[n, column … column+width−1]. */
 function writeRows(cache: Variable, qkv: Tensor, slots: Tensor, column: number, width: number): void {
-  const target = hostView(cache);
-  if (target === undefined) {
+  if (!isHostBackend()) {
     tidy(() => {
       const rows = slice(qkv, [0, column], [qkv.shape[0], width]);
       cache.assign(tensorScatterUpdate(cache, reshape(slots, [slots.shape[0], 1]), rows));
@@ -111,7 +111,14 @@ function writeRows(cache: Variable, qkv: Tensor, slots: Tensor, column: number, 
   }
   const source = readValues(qkv);
   const targets = readValues(slots);
-  const stride = qkv.shape[1]!;
+  const [, stride] = qkv.shape as [number, number];
+  // Taken last: nothing may be allocated while it is held.
+  const target = hostView(cache);
+  if (target === undefined) {
+    throw new KernelsError('NATIVE_FAILURE', 'pagedCacheAppend: the cache has no memory in this process.', {
+      value: engine().backendName,
+    });
+  }
   for (let row = 0; row < targets.length; row++) {
     const from = row * stride + column;
     target.set(source.subarray(from, from + width), targets[row] * width);
