@@ -1,7 +1,12 @@
 /** Supervised fine-tuning, direct preference optimization and online PPO with verifiable rewards. */
 export { PosttrainError, type PosttrainErrorCode, type PosttrainErrorOptions } from './errors.js';
 
-export { createChatTokenizer, type ChatTokenizer, type EncodedConversation } from './data/chat-tokenizer.js';
+export {
+  createChatTokenizer,
+  type ChatTokenizer,
+  type ChatTokenizerParts,
+  type EncodedConversation,
+} from './data/chat-tokenizer.js';
 export { readConversations, readPreferences, readPrompts } from './data/readers.js';
 export type { ChatMessage, Conversation, Preference, Prompt } from './data/records.js';
 export { writeJsonLines } from './data/write-json-lines.js';

@@ -2,6 +2,7 @@
  * All that post-training needs of a tokenizer, so that any other may stand in. `createChatTokenizer` makes one of
  * this project's Tokenizer and ChatTemplate.
  */
+import type { ChatTemplate, Tokenizer } from '@xgen-small/tokenizer';
 import type { ChatMessage } from './records.js';
 
 export interface EncodedConversation {
@@ -16,11 +17,27 @@ export interface ChatTokenizer {
   encodePrompt(messages: readonly ChatMessage[]): ArrayLike<number>;
   /** The text of completion tokens, without special tokens. */
   decode(tokens: ArrayLike<number>): string;
-  /** Ends an assistant's turn. */
-  readonly endOfTurnToken: number;
+  /** Any of these ends an assistant's turn. */
+  readonly endOfTurnTokens: readonly number[];
   readonly vocabularySize: number;
 }
 
-export function createChatTokenizer(_: unknown): ChatTokenizer {
-  throw new Error('waiting');
+export interface ChatTokenizerParts {
+  tokenizer: Pick<Tokenizer, 'decode' | 'vocabularySize'>;
+  chatTemplate: Pick<ChatTemplate, 'encodeConversation' | 'encodePrompt' | 'endOfTurnTokens'>;
+}
+
+export function createChatTokenizer({ tokenizer, chatTemplate }: ChatTokenizerParts): ChatTokenizer {
+  return {
+    encodeConversation: (messages) => chatTemplate.encodeConversation(messages),
+    encodePrompt: (messages) => chatTemplate.encodePrompt(messages),
+    // A model may have more rows than the tokenizer has tokens, and may sample one: such a token has no text.
+    decode: (tokens) =>
+      tokenizer.decode(
+        Array.from(tokens).filter((token) => token < tokenizer.vocabularySize),
+        { skipSpecial: true },
+      ),
+    endOfTurnTokens: chatTemplate.endOfTurnTokens,
+    vocabularySize: tokenizer.vocabularySize,
+  };
 }

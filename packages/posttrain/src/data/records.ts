@@ -11,10 +11,10 @@ const chatMessageSchema = z.strictObject({
 });
 
 /** One turn. */
-export interface ChatMessage {
+export type ChatMessage = {
   role: 'system' | 'user' | 'assistant';
   content: string;
-}
+};
 
 /** A conversation to imitate: the loss is on every assistant turn. */
 export interface Conversation {

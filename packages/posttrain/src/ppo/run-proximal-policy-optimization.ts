@@ -184,6 +184,7 @@ function iteration(
   const { model, valueFunction, policyOptimizer, valueOptimizer } = learner;
   return async (step, state) => {
     const random = new RandomGenerator(seed).fork(`iteration ${step}`);
+    const stopwatch = startStopwatch();
     const samples = await parts.rollout({
       model,
       tokenizer,
@@ -196,7 +197,9 @@ function iteration(
       signal,
       onProgress,
     });
+    const rolloutSeconds = stopwatch();
     const { rewards, partMeans } = await parts.scoreRollouts(samples, reward, stage);
+    const scoreSeconds = stopwatch();
     const { temperature, microBatchTokens } = stage;
     const tokens = await evaluateRollouts(samples, {
       policy: model,
@@ -206,11 +209,13 @@ function iteration(
       microBatchTokens,
       signal,
     });
+    const evaluateSeconds = stopwatch();
     checkMismatch(tokens.logProbabilityMismatch, stage);
     const advantages = parts.computeAdvantages(rewards, tokens, { ...stage, klCoefficient: state.klCoefficient });
     const learningRate = learningRateAt(stage.learningRate, step, stage.iterations);
     const rollouts = { samples, tokens, advantages };
     const update = await updatePolicy(learner, rollouts, stage, learningRate, random, parts.loss);
+    const updateSeconds = stopwatch();
     const rewardStatistics = meanAndStandardDeviation(rewards);
     const count = samples.length;
     const metrics = {
@@ -241,7 +246,19 @@ function iteration(
         last: metrics,
       },
       metrics,
+      seconds: { rolloutSeconds, scoreSeconds, evaluateSeconds, updateSeconds },
     };
+  };
+}
+
+/** Each call gives the seconds since the one before. */
+function startStopwatch(): () => number {
+  let last = performance.now();
+  return () => {
+    const now = performance.now();
+    const seconds = (now - last) / 1000;
+    last = now;
+    return seconds;
   };
 }
 

@@ -72,7 +72,7 @@ export async function rollout(options: RolloutOptions): Promise<RolloutSample[]>
         maximumNewTokens,
         temperature,
         seed: random.fork(id).nextUint32(),
-        stopTokens: [tokenizer.endOfTurnToken],
+        stopTokens: [...tokenizer.endOfTurnTokens],
       });
     }
     let finished = 0;

@@ -32,7 +32,14 @@ export interface TrainingRun<State extends Json> {
 }
 
 /** Trains step `step` (from 0); may throw PosttrainError ABORTED as long as it has changed no variable. */
-export type StepFunction<State> = (step: number, state: State) => Promise<{ state: State; metrics: Metrics }>;
+export type StepFunction<State> = (step: number, state: State) => Promise<StepResult<State>>;
+
+export interface StepResult<State> {
+  state: State;
+  metrics: Metrics;
+  /** Seconds of the step's parts: for the metrics row alone, never for the state. */
+  seconds?: Metrics;
+}
 
 interface SavedState<State> {
   metricsRows: number;
@@ -86,7 +93,7 @@ export async function executeTrainingRun<State extends Json>(run: TrainingRun<St
       while (step < run.totalSteps) {
         throwIfAborted(signal, run.name);
         const stepStarted = performance.now();
-        const { state: next, metrics } = await trainStep(step, state);
+        const { state: next, metrics, seconds } = await trainStep(step, state);
         assertFinite(run, step, metrics);
         state = next;
         step++;
@@ -95,6 +102,7 @@ export async function executeTrainingRun<State extends Json>(run: TrainingRun<St
           stage: run.name,
           step,
           ...metrics,
+          ...seconds,
           stepSeconds: (now - stepStarted) / 1000,
           seconds: secondsBefore + (now - started) / 1000,
         };

@@ -7,7 +7,7 @@ const firstCharacter = 4;
 
 /** A ChatTokenizer: role token, one token a character, end of turn (token 0). */
 export const tinyTokenizer = {
-  endOfTurnToken: 0,
+  endOfTurnTokens: [0],
   vocabularySize: firstCharacter + characters.length,
   encodeConversation(messages) {
     const tokens = [];
