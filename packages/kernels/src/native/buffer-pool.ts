@@ -70,6 +70,7 @@ export class BufferPool {
 
 function roundUp(bytes: number): number {
   if (bytes <= 64) return 64;
-  const step = 2 ** (Math.floor(Math.log2(bytes)) - 2);
+  const exponent = bytes < 2 ** 31 ? 31 - Math.clz32(bytes) : Math.floor(Math.log2(bytes));
+  const step = 2 ** (exponent - 2);
   return Math.ceil(bytes / step) * step;
 }
