@@ -18,34 +18,41 @@ function sequenceLength(lead: number): number {
   return lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
 }
 
-function classOfSequence(bytes: Uint8Array, position: number): number {
+function classOfSequence(classes: Uint8Array, bytes: Uint8Array, position: number): number {
   const lead = bytes[position];
-  if (lead < 0xe0) return codePointClasses[((lead & 0x1f) << 6) | (bytes[position + 1] & 0x3f)];
+  if (lead < 0xe0) return classes[((lead & 0x1f) << 6) | (bytes[position + 1] & 0x3f)];
   const middle = ((bytes[position + 1] & 0x3f) << 6) | (bytes[position + 2] & 0x3f);
-  if (lead < 0xf0) return codePointClasses[((lead & 0x0f) << 12) | middle];
-  return codePointClasses[((lead & 0x07) << 18) | (middle << 6) | (bytes[position + 3] & 0x3f)];
+  if (lead < 0xf0) return classes[((lead & 0x0f) << 12) | middle];
+  return classes[((lead & 0x07) << 18) | (middle << 6) | (bytes[position + 3] & 0x3f)];
 }
 
-function classAt(bytes: Uint8Array, position: number): number {
+function classAt(classes: Uint8Array, bytes: Uint8Array, position: number): number {
   const kind = byteClasses[bytes[position]];
-  return kind === MULTIBYTE ? classOfSequence(bytes, position) : kind;
+  return kind === MULTIBYTE ? classOfSequence(classes, bytes, position) : kind;
 }
 
 /** End of the run of characters of class `kind` that starts at `position` (which may be empty). */
-function runEnd(bytes: Uint8Array, position: number, end: number, kind: number): number {
+function runEnd(classes: Uint8Array, bytes: Uint8Array, position: number, end: number, kind: number): number {
   while (position < end) {
     const byte = bytes[position];
     const byteClass = byteClasses[byte];
     if (byteClass === kind) position++;
-    else if (byteClass === MULTIBYTE && classOfSequence(bytes, position) === kind) position += sequenceLength(byte);
+    else if (byteClass === MULTIBYTE && classOfSequence(classes, bytes, position) === kind)
+      position += sequenceLength(byte);
     else break;
   }
   return position;
 }
 
-function digitsEnd(bytes: Uint8Array, position: number, end: number, maximumDigits: number): number {
+function digitsEnd(
+  classes: Uint8Array,
+  bytes: Uint8Array,
+  position: number,
+  end: number,
+  maximumDigits: number,
+): number {
   let digits = 0;
-  while (position < end && digits < maximumDigits && classAt(bytes, position) === NUMBER) {
+  while (position < end && digits < maximumDigits && classAt(classes, bytes, position) === NUMBER) {
     position += sequenceLength(bytes[position]);
     digits++;
   }
@@ -74,12 +81,18 @@ function contractionEnd(bytes: Uint8Array, position: number, end: number): numbe
  * The alternatives over whitespace, at a whitespace character: `\s*[\r\n]+`, then `\s+(?!\S)`, then `\s+`; with
  * `indentation`, spaces and tabs after the last line break belong to it.
  */
-function whitespaceEnd(bytes: Uint8Array, position: number, end: number, indentation: boolean): number {
+function whitespaceEnd(
+  classes: Uint8Array,
+  bytes: Uint8Array,
+  position: number,
+  end: number,
+  indentation: boolean,
+): number {
   let cursor = position;
   let lastStart = position;
   let afterNewline = -1;
   while (cursor < end) {
-    const kind = classAt(bytes, cursor);
+    const kind = classAt(classes, bytes, cursor);
     if (kind !== SPACE && kind !== NEWLINE) break;
     lastStart = cursor;
     cursor += sequenceLength(bytes[cursor]);
@@ -95,44 +108,58 @@ function whitespaceEnd(bytes: Uint8Array, position: number, end: number, indenta
   return cursor === end || lastStart === position ? cursor : lastStart;
 }
 
-function scanGpt4(bytes: Uint8Array, position: number, end: number, maximumDigits: number, code: boolean): number {
+function scanGpt4(
+  classes: Uint8Array,
+  bytes: Uint8Array,
+  position: number,
+  end: number,
+  maximumDigits: number,
+  code: boolean,
+): number {
   const byte = bytes[position];
-  const kind = classAt(bytes, position);
-  if (kind === LETTER) return runEnd(bytes, position + sequenceLength(byte), end, LETTER);
-  if (kind === NUMBER) return digitsEnd(bytes, position, end, maximumDigits);
-  if (kind === NEWLINE) return whitespaceEnd(bytes, position, end, code);
+  const kind = classAt(classes, bytes, position);
+  if (kind === LETTER) return runEnd(classes, bytes, position + sequenceLength(byte), end, LETTER);
+  if (kind === NUMBER) return digitsEnd(classes, bytes, position, end, maximumDigits);
+  if (kind === NEWLINE) return whitespaceEnd(classes, bytes, position, end, code);
   if (byte === apostrophe) {
     const contracted = contractionEnd(bytes, position, end);
-    if (contracted > 0 && !(code && contracted < end && classAt(bytes, contracted) === LETTER)) return contracted;
+    if (contracted > 0 && !(code && contracted < end && classAt(classes, bytes, contracted) === LETTER))
+      return contracted;
   }
   const next = position + sequenceLength(byte);
-  const nextKind = next < end ? classAt(bytes, next) : -1;
-  if (nextKind === LETTER) return runEnd(bytes, next, end, LETTER);
+  const nextKind = next < end ? classAt(classes, bytes, next) : -1;
+  if (nextKind === LETTER) return runEnd(classes, bytes, next, end, LETTER);
   if (kind === OTHER || (byte === spaceByte && nextKind === OTHER)) {
-    const punctuationEnd = runEnd(bytes, next, end, OTHER);
-    return code ? punctuationEnd : runEnd(bytes, punctuationEnd, end, NEWLINE);
+    const punctuationEnd = runEnd(classes, bytes, next, end, OTHER);
+    return code ? punctuationEnd : runEnd(classes, bytes, punctuationEnd, end, NEWLINE);
   }
-  return whitespaceEnd(bytes, position, end, code);
+  return whitespaceEnd(classes, bytes, position, end, code);
 }
 
-function scanGpt2(bytes: Uint8Array, position: number, end: number, isolateDigits: boolean): number {
+function scanGpt2(
+  classes: Uint8Array,
+  bytes: Uint8Array,
+  position: number,
+  end: number,
+  isolateDigits: boolean,
+): number {
   const byte = bytes[position];
   if (byte === apostrophe) {
     // Lower case only; U+017F is no match without folding.
     const contracted = contractionEnd(bytes, position, end);
     if (contracted > 0 && isLowerAscii(bytes, position + 1, contracted)) return contracted;
   }
-  let kind = classAt(bytes, position);
+  let kind = classAt(classes, bytes, position);
   let next = position + sequenceLength(byte);
   if (byte === spaceByte && next < end) {
-    const nextKind = classAt(bytes, next);
+    const nextKind = classAt(classes, bytes, next);
     if (nextKind === LETTER || nextKind === OTHER || (nextKind === NUMBER && !isolateDigits)) kind = nextKind;
   }
   if (kind === NUMBER && isolateDigits) return next;
-  if (kind !== SPACE && kind !== NEWLINE) return runEnd(bytes, next, end, kind);
+  if (kind !== SPACE && kind !== NEWLINE) return runEnd(classes, bytes, next, end, kind);
   let lastStart = position;
   while (next < end) {
-    const nextKind = classAt(bytes, next);
+    const nextKind = classAt(classes, bytes, next);
     if (nextKind !== SPACE && nextKind !== NEWLINE) {
       if (isolateDigits && nextKind === NUMBER) return next;
       return lastStart === position ? next : lastStart;
@@ -151,7 +178,16 @@ function isLowerAscii(bytes: Uint8Array, start: number, end: number): boolean {
 /** The scanner for some rules. Cost: about one table look-up a byte. */
 export function createPreTokenScanner(rules: SplitRules): PreTokenScanner {
   const { style, maximumDigits, isolateDigits } = rules;
-  if (style === 'gpt2') return (bytes, position, end) => scanGpt2(bytes, position, end, isolateDigits);
+  if (style === 'gpt2') {
+    const classes = isolateDigits ? withLaterNumbers() : codePointClasses;
+    return (bytes, position, end) => scanGpt2(classes, bytes, position, end, isolateDigits);
+  }
+  const classes = codePointClasses;
   const code = style === 'code';
-  return (bytes, position, end) => scanGpt4(bytes, position, end, maximumDigits, code);
+  return (bytes, position, end) => scanGpt4(classes, bytes, position, end, maximumDigits, code);
+}
+
+/** Hugging Face's `Digits` asks Rust's Unicode 17 tables, which know these numbers that Oniguruma's do not. */
+function withLaterNumbers(): Uint8Array {
+  return codePointClasses.slice().fill(NUMBER, 0x11de0, 0x11dea).fill(NUMBER, 0x16ff4, 0x16ff7);
 }

@@ -34,38 +34,56 @@ export const recordSchema = z.strictObject({
 });
 export type ShardRecord = z.output<typeof recordSchema>;
 
-/** The finished shards of an earlier run with the same plan, after which a rerun continues. */
+/**
+ * The finished shards of an earlier run with the same plan, after which a rerun continues.
+ * @throws TokenizerError `RESUME_MISMATCH` when another plan has finished shards here; `CORRUPT_SHARDS`
+ */
 export async function openProgress(folder: string, planSha256: string): Promise<ShardRecord[]> {
-  const progress = join(folder, progressFolder);
-  const planPath = join(progress, 'plan.sha256');
-  const earlier = await readFile(planPath, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined;
-    throw error;
-  });
-  if (earlier !== undefined && earlier !== planSha256) {
-    throw new TokenizerError(
-      'RESUME_MISMATCH',
-      `${folder} holds unfinished shards of another tokenizer, input or setting.`,
-      {
-        value: folder,
-        remedy: 'Use the same arguments to continue, or remove the folder to start again.',
-      },
-    );
-  }
-  if (earlier === undefined) await writeFileAtomic(planPath, planSha256);
+  const planPath = join(folder, progressFolder, 'plan.sha256');
+  const earlier = await readIfThere(planPath);
   const records: ShardRecord[] = [];
   for (;;) {
     const path = recordPath(folder, records.length);
-    const text = await readFile(path, 'utf8').catch(() => undefined);
+    const text = await readIfThere(path);
     if (text === undefined) break;
-    const record = recordSchema.parse(JSON.parse(text));
-    await checkSizes(folder, record.shard);
-    records.push(record);
+    records.push(parseRecord(path, text));
   }
+  if (earlier !== planSha256) {
+    if (records.length > 0) {
+      throw new TokenizerError(
+        'RESUME_MISMATCH',
+        `${folder} holds unfinished shards of another tokenizer, input or setting.`,
+        { value: folder, remedy: 'Use the same arguments to continue, or remove the folder to start again.' },
+      );
+    }
+    await writeFileAtomic(planPath, planSha256);
+  }
+  for (const { shard } of records) await checkSizes(folder, shard);
   for (const name of await readdir(folder)) {
     if (/^shard-\d+\.[a-z]+\.bin\..*tmp$/.test(name)) await rm(join(folder, name), { force: true });
   }
   return records;
+}
+
+async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+function parseRecord(path: string, text: string): ShardRecord {
+  try {
+    return recordSchema.parse(JSON.parse(text));
+  } catch (error) {
+    throw new TokenizerError('CORRUPT_SHARDS', `${path} is no record of a finished shard.`, {
+      value: path,
+      cause: error,
+      remedy: 'Remove the folder to start again.',
+    });
+  }
 }
 
 /** Removes the records once the manifest stands in their place. */

@@ -36,11 +36,7 @@ const yieldAfterMilliseconds = 50;
 
 export async function learnMerges(words: WordCounts, options: LearnMergesOptions): Promise<LearnedMerges> {
   const learner = new MergeLearner(words, options);
-  let yielded = performance.now();
   for (;;) {
-    for (let i = 0; i < 16; i++) if (!learner.step()) return learner.result();
-    const now = performance.now();
-    if (now - yielded < yieldAfterMilliseconds) continue;
     options.onProgress?.({
       task: 'learn merges',
       completed: learner.tokens.length,
@@ -54,7 +50,10 @@ export async function learnMerges(words: WordCounts, options: LearnMergesOptions
         remedy: 'Run it again; with a checkpointFolder it continues from the word counts.',
       });
     }
-    yielded = performance.now();
+    const started = performance.now();
+    do {
+      for (let i = 0; i < 16; i++) if (!learner.step()) return learner.result();
+    } while (performance.now() - started < yieldAfterMilliseconds);
   }
 }
 
