@@ -1,6 +1,8 @@
 /**
  * The rules that FineWeb adds to C4's and Gopher's (Penedo et al. 2024, arXiv:2406.17557, section 3.6): too few lines ending
- * in punctuation (list-like pages), too many characters in duplicated lines, too many short lines. Cost: one pass over the lines.
+ * in punctuation (list-like pages), too many characters in duplicated lines, too many short lines. The thresholds are the paper's;
+ * datatrove's code has 0.01 for duplicated lines, and a limit on line feeds per word (0.3) that the paper does not name.
+ * Lines without text do not count. Cost: one pass over the lines.
  */
 
 import { z } from 'zod';
@@ -17,9 +19,11 @@ export const finewebFilterSchema = z.strictObject({
   /** Dropped at or above this share of lines shorter than `shortLineCharacters`. */
   maximumShortLines: z.number().min(0).max(1).default(0.67),
   shortLineCharacters: z.int().min(1).default(30),
+  /** Dropped above this many line feeds for each word; off unless given. */
+  maximumLineFeedsPerWord: z.number().positive().optional(),
 });
 
-const punctuated = /[.!?。！？…:;"'”’)\]]$/u;
+const punctuated = /[.!?。！？…"'”’]$/u;
 
 export function finewebFilter(options: z.output<typeof finewebFilterSchema>): DocumentFilter {
   return {
@@ -50,6 +54,12 @@ export function finewebFilter(options: z.output<typeof finewebFilterSchema>): Do
       }
       if (short >= options.maximumShortLines * lines) {
         return { drop: 'mostly short lines', detail: percent(short / lines) };
+      }
+      if (options.maximumLineFeedsPerWord !== undefined) {
+        const ratio = (document.lines.length - 1) / Math.max(1, document.words.length);
+        if (ratio > options.maximumLineFeedsPerWord) {
+          return { drop: 'many line feeds', detail: `${ratio.toFixed(2)} a word > ${options.maximumLineFeedsPerWord}` };
+        }
       }
       return keep;
     },

@@ -13,6 +13,7 @@ import { lengthFilter, lengthFilterSchema } from './length.js';
 import { licenseFilter, licenseFilterSchema } from './license.js';
 import { licenseTextFilter, licenseTextFilterSchema } from './license-text.js';
 import { minifiedCodeFilter, minifiedCodeFilterSchema } from './minified-code.js';
+import { personalDataFilter, personalDataFilterSchema } from './personal-data.js';
 
 export const filterSchema = z.discriminatedUnion('filter', [
   lengthFilterSchema,
@@ -26,6 +27,7 @@ export const filterSchema = z.discriminatedUnion('filter', [
   generatedCodeFilterSchema,
   minifiedCodeFilterSchema,
   dataBlobFilterSchema,
+  personalDataFilterSchema,
 ]);
 
 export type FilterPlan = z.output<typeof filterSchema>;
@@ -55,6 +57,8 @@ export function createFilter(plan: FilterPlan): DocumentFilter {
       return minifiedCodeFilter(plan);
     case 'dataBlob':
       return dataBlobFilter(plan);
+    case 'personalData':
+      return personalDataFilter(plan);
   }
 }
 
@@ -72,5 +76,6 @@ export function defaultFilters(): FilterPlanInput[] {
     { filter: 'generatedCode', domains: code },
     { filter: 'minifiedCode', domains: code },
     { filter: 'dataBlob', domains: ['code', 'documentation', 'other'] },
+    { filter: 'personalData', domains: ['code', 'documentation', 'other'] },
   ];
 }

@@ -13,6 +13,7 @@ const descriptions: Readonly<Record<string, string>> = {
   fineweb: 'List-like and repetitive pages were dropped (rules of FineWeb).',
   generatedCode: 'Code written by programs was dropped.',
   minifiedCode: 'Minified and packed code was dropped.',
+  personalData: 'Personal data was masked.',
   dataBlob: 'Encoded data, tables of numbers and literal lists were dropped.',
 };
 

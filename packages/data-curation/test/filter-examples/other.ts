@@ -1,0 +1,105 @@
+/** The remaining filters. */
+
+import type { FilterExample } from './example.js';
+import { prose } from './words.js';
+
+export const other: FilterExample[] = [
+  {
+    filter: 'length',
+    rule: 'minimumCharacters 64',
+    because: '63 characters',
+    text: 'x'.repeat(63),
+    outcome: 'too short',
+  },
+  {
+    filter: 'length',
+    rule: 'minimumCharacters 64',
+    because: '64 characters, blanks around them',
+    text: `  ${'x'.repeat(64)}\n`,
+    outcome: 'keep',
+  },
+  {
+    filter: 'length',
+    rule: 'maximumCharacters 1,000,000',
+    because: '1,000,001 characters',
+    text: 'x'.repeat(1_000_001),
+    outcome: 'too long',
+  },
+  { filter: 'length', rule: 'empty', because: 'only blanks', text: ' \n\t', outcome: 'empty' },
+  {
+    filter: 'language',
+    rule: 'allow [en]',
+    because: 'the document is German',
+    text: prose(20),
+    language: 'de',
+    outcome: 'other language',
+  },
+  {
+    filter: 'language',
+    rule: 'allow [en]',
+    because: 'the document is English',
+    text: prose(20),
+    language: 'en',
+    outcome: 'keep',
+  },
+  {
+    filter: 'license',
+    rule: 'allow',
+    because: 'GPL-3.0 is not in the list',
+    text: '',
+    license: 'GPL-3.0',
+    outcome: 'licence not allowed',
+  },
+  {
+    filter: 'license',
+    rule: 'allow',
+    because: 'one alternative of the expression is',
+    text: '',
+    license: '(GPL-3.0 OR MIT)',
+    outcome: 'keep',
+  },
+  {
+    filter: 'license',
+    rule: 'allow',
+    because: 'both parts have to be',
+    text: '',
+    license: 'MIT AND GPL-3.0 WITH Classpath-exception-2.0',
+    outcome: 'licence not allowed',
+  },
+  {
+    filter: 'license',
+    rule: 'allowUnknown',
+    because: 'none was found',
+    text: '',
+    license: 'unknown',
+    outcome: 'licence unknown',
+  },
+  {
+    filter: 'personalData',
+    rule: 'e-mail',
+    because: 'masked; the reserved domain is left',
+    text: 'Write to jane.doe+news@mail.somewhere.co.uk or me@example.org.',
+    outcome: { text: 'Write to email@example.com or me@example.org.' },
+  },
+  {
+    filter: 'personalData',
+    rule: 'public IP addresses',
+    because: 'private and documentation ranges and versions are left',
+    text: 'From 84.12.9.250 to 192.168.0.1, 10.0.0.7, 203.0.113.9; version 1.2.3.4.',
+    outcome: { text: 'From 192.0.2.1 to 192.168.0.1, 10.0.0.7, 203.0.113.9; version 1.2.3.4.' },
+  },
+  {
+    filter: 'personalData',
+    rule: 'secrets',
+    because: 'an access key',
+    text: `key = ${'AKIA'}${'ABCDEFGH'}${'12345678'} in the file`,
+    outcome: { text: 'key = <access key> in the file' },
+  },
+  {
+    filter: 'personalData',
+    rule: 'nothing personal',
+    because: 'an @ alone is no address',
+    text: 'Use @param and user@host here.',
+    outcome: 'keep',
+  },
+];
