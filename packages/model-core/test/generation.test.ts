@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { nativeVariants, setNativeVariant } from '@xgen-small/kernels';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   CausalLanguageModel,
@@ -99,6 +100,58 @@ describe.each(await presentBackends())('generation on %s', (backend) => {
     for (const maximumBatchTokens of [1, 2, 3, 7]) {
       expect(run(model, greedyRequests, { maximumBatchTokens })).toEqual(whole);
     }
+  });
+
+  if (backend === 'native') {
+    it('is bit-identical however requests are batched, chunked, put back or cached', () => {
+      const shared = Array.from({ length: 9 }, (_, i) => (i * 7) % 61);
+      const requests = prompts.map((prompt, i) => ({
+        promptTokens: [...shared, ...prompt],
+        maximumNewTokens: 12,
+        temperature: 1,
+        seed: i,
+      }));
+      const events = (list: GenerationRequest[], options: object): GenerationEvent[][] => {
+        const engine = new GenerationEngine(model, { ...engineOptions, ...options });
+        const ids = list.map((request) => engine.add(request));
+        const all = drain(engine);
+        engine.dispose();
+        return ids.map((id) => all.get(id)!.map((event) => ({ ...event, id: '' })));
+      };
+      for (const variant of nativeVariants()) {
+        setNativeVariant(variant);
+        const alone = requests.flatMap((request) => events([request], {}));
+        for (const options of [
+          {},
+          { maximumBatchTokens: 11 },
+          { cacheTokens: 40 },
+          { prefixCache: true, cacheTokens: 80 },
+        ]) {
+          // Equal log-probabilities, not only equal tokens.
+          expect(events(requests, options)).toEqual(alone);
+        }
+      }
+      setNativeVariant(nativeVariants()[0]);
+    });
+  }
+
+  it('reports the log-probabilities that training computes for the same tokens', () => {
+    const engine = new GenerationEngine(model, engineOptions);
+    const ids = prompts.map((promptTokens, seed) =>
+      engine.add({ promptTokens, maximumNewTokens: 20, temperature: 1, seed }),
+    );
+    const events = drain(engine);
+    engine.dispose();
+    const documents = ids.map((id, i) => [...prompts[i], ...events.get(id)!.map(({ token }) => token)]);
+    const targets = documents.flatMap((tokens, i) =>
+      tokens.map((_, t) => (t + 1 < prompts[i].length || t + 1 === tokens.length ? -100 : tokens[t + 1])),
+    );
+    const trained = tf
+      .tidy(() => model.logProbabilities(packDocuments(documents), Int32Array.from(targets)).dataSync())
+      .filter((_, t) => targets[t] !== -100);
+    const generated = ids.flatMap((id) => events.get(id)!.map(({ logProbability }) => logProbability));
+    expect(generated).toHaveLength(trained.length);
+    generated.forEach((value, i) => expect(Math.abs(value - trained[i])).toBeLessThan(1e-5 * (1 + Math.abs(value))));
   });
 
   it('a cache too small for all puts sequences back and loses nothing', () => {

@@ -138,6 +138,39 @@ describe('parseModelConfig', () => {
     expect(parseModelConfig({ ...small, rope_scaling: implied }).rope.scaling).toMatchObject({ factor: 4 });
   });
 
+  it('reads what transformers 5.17 saves for a YaRN model', () => {
+    const saved = {
+      ...small,
+      architectures: ['LlamaForCausalLM'],
+      dtype: 'float32',
+      max_position_embeddings: 512,
+      pad_token_id: null,
+      rope_parameters: {
+        attention_factor: 1.3,
+        beta_fast: 12,
+        beta_slow: 2,
+        factor: 8,
+        original_max_position_embeddings: 64,
+        rope_theta: 50000,
+        rope_type: 'yarn',
+        truncate: false,
+      },
+      transformers_version: '5.17.0',
+    };
+    expect(parseModelConfig(saved).rope).toEqual({
+      base: 50000,
+      scaling: {
+        type: 'yarn',
+        factor: 8,
+        originalMaximumPositions: 64,
+        attentionFactor: 1.3,
+        betaFast: 12,
+        betaSlow: 2,
+        truncate: false,
+      },
+    });
+  });
+
   it('takes LlamaConfig’s defaults for shapes, and no token ids from nowhere', () => {
     const config = parseModelConfig(small);
     expect(config).toMatchObject({ keyValueHeads: 4, headDimension: 8, maximumPositions: 2048, rmsNormEpsilon: 1e-6 });
