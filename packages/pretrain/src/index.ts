@@ -19,7 +19,7 @@ export type { AdamWOptions, Annealed, MixtureDomain, PretrainStage, PretrainStag
 export { combineDocumentSources } from './data/combine-sources';
 export type { TokenArray, TokenDocumentSource } from './data/document-source';
 export { memoryDocumentSource, type MemoryDocument } from './data/memory-source';
-export { BatchPacker, type BatchPackerOptions, type BatchPackerState } from './data/batch-packer';
+export { BatchPacker, type BatchPackerOptions, type BatchPackerState, type PackedDomain } from './data/batch-packer';
 export { ignoredTarget, type MicroBatch } from './data/micro-batch';
 export type { DomainSamplerState, MixtureSamplerOptions, MixtureSamplerState } from './data/mixture-sampler';
 
@@ -47,7 +47,7 @@ export { MetricsLog } from './metrics/metrics-log';
 export type { PretrainMetricsRow } from './metrics/metrics-row';
 
 export { runPretrainStage } from './run/run-pretrain-stage';
-export type { CheckpointPolicy, DrawnDomain, PretrainStageOptions, PretrainStageResult } from './run/options';
+export type { CheckpointPolicy, HeldOutOptions, PretrainStageOptions, PretrainStageResult } from './run/options';
 
 export {
   evaluateLoss,

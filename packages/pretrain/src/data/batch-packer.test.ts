@@ -117,6 +117,31 @@ describe('packing', () => {
     }
   });
 
+  it('keeps the shares and counts what was packed, also over few batches of long documents', async () => {
+    const from = tracedDocuments(
+      Array.from({ length: 200 }, (_, i) => ({
+        length: i % 4 === 0 ? 512 : 60 + i,
+        domain: i % 4 === 0 ? 'code' : 'text',
+      })),
+    );
+    const stage = stageOf({ contextLength: 512, tokensPerStep: 512, mixture });
+    const packed = packer(stage, from);
+    const tokens = [0, 0];
+    let documents = 0;
+    for (let i = 0; i < 30; i++) {
+      const batch = await packed.next(0);
+      batch.pieceDomains.forEach((domain, piece) => {
+        tokens[domain] += batch.batch.cumulativeLengths[piece + 1] - batch.batch.cumulativeLengths[piece];
+      });
+      documents += pieces(batch).filter(({ inputs }) => inputs[0] === beginToken).length;
+    }
+    expect(Math.abs(tokens[0] / (30 * 512) - 2 / 3)).toBeLessThan(0.1);
+    const { text, code } = packed.packed();
+    expect([text.tokens, code.tokens]).toEqual(tokens);
+    expect(text.documents + code.documents).toBe(documents);
+    expect(code.epochs).toBe(code.tokens / (50 * 512));
+  });
+
   it('cuts fewer documents with a longer look-ahead', async () => {
     const cut = async (packingLookahead: number): Promise<number> => {
       const found = await batches(stageOf({ contextLength: 64, tokensPerStep: 256, mixture, packingLookahead }), 100);

@@ -20,6 +20,14 @@ export interface BatchPackerState {
   pool: [number, number, number, number][];
 }
 
+export interface PackedDomain {
+  tokens: number;
+  /** Documents begun; one that is repeated counts again. */
+  documents: number;
+  /** Tokens over those of the domain's eligible documents. */
+  epochs: number;
+}
+
 export interface BatchPackerOptions extends MixtureSamplerOptions {
   /** Put before each document; required when `prependBeginToken`. */
   beginToken?: number;
@@ -49,8 +57,20 @@ export class BatchPacker {
     this.pool = pool.map(([domain, document, start, length]) => ({ domain, document, start, length }));
   }
 
-  drawn(): ReturnType<MixtureSampler['drawn']> {
-    return this.sampler.drawn();
+  /** What was packed of each domain so far; one epoch is as many tokens as its eligible documents have. */
+  packed(): Record<string, PackedDomain> {
+    const waiting = this.domainNames.map((_, slot) => this.pool.filter(({ domain }) => domain === slot));
+    return Object.fromEntries(
+      this.domainNames.map((name, slot) => {
+        const { tokens, documents } = this.sampler.state[name];
+        const packedTokens = tokens - waiting[slot].reduce((sum, { length }) => sum + length, 0);
+        const begun = documents - waiting[slot].filter(({ start }) => start === 0).length;
+        return [
+          name,
+          { tokens: packedTokens, documents: begun, epochs: packedTokens / this.sampler.eligibleTokens(slot) },
+        ];
+      }),
+    );
   }
 
   /** `progress` is how far the learning rate has fallen; it moves annealed shares and quality fractions. */
@@ -68,13 +88,27 @@ export class BatchPacker {
     const taken: SampledPiece[] = [];
     let room = tokens;
     while (room > 0) {
-      while (this.pool.length < this.options.stage.packingLookahead) this.pool.push(this.sampler.next(progress));
+      this.draw(progress);
       const index = taken.length === 0 ? 0 : bestFit(this.pool, room); // no piece is longer than a micro-batch
       const piece = index >= 0 ? this.pool.splice(index, 1)[0] : this.cut(room);
       taken.push(piece);
       room -= piece.length;
     }
     return taken;
+  }
+
+  /**
+   * Fills the pool. It never holds much more than four micro-batches of tokens, so that what is packed keeps the shares of what is
+   * drawn, also in a stage of few steps.
+   */
+  private draw(progress: number): void {
+    const { packingLookahead, microBatchTokens } = this.options.stage;
+    let tokens = this.pool.reduce((sum, { length }) => sum + length, 0);
+    while (this.pool.length === 0 || (this.pool.length < packingLookahead && tokens < 4 * microBatchTokens)) {
+      const piece = this.sampler.next(progress);
+      this.pool.push(piece);
+      tokens += piece.length;
+    }
   }
 
   /** Nothing fits: the front of the shortest waiting piece; its rest stays where it was. */

@@ -31,6 +31,9 @@ export interface DomainPieces {
   readonly tokensByRank?: Float64Array;
 }
 
+/** What the pseudo-random order takes. */
+const maximumPieces = 2 ** 31;
+
 /** Tokens that a document gives as inputs: all of it after a begin token, else all but the last. */
 export function inputLength(documentTokens: number, prependBeginToken: boolean): number {
   return prependBeginToken ? documentTokens : Math.max(0, documentTokens - 1);
@@ -144,9 +147,14 @@ class PieceCollector {
   push(source: TokenDocumentSource, document: number): void {
     const length = inputLength(source.documentLength(document), this.prependBeginToken);
     this.documents[this.size] = document;
-    this.cumulativePieces[this.size + 1] =
-      this.cumulativePieces[this.size] + Math.ceil(length / this.stage.contextLength);
-    this.size++;
+    const pieces = this.cumulativePieces[this.size] + Math.ceil(length / this.stage.contextLength);
+    if (pieces > maximumPieces) {
+      throw new PretrainError('INVALID_DATA', `Domain ${this.name} has more than ${maximumPieces} pieces.`, {
+        value: this.name,
+        remedy: 'Split the domain in two, or raise contextLength.',
+      });
+    }
+    this.cumulativePieces[++this.size] = pieces;
     this.tokenCount += length;
     this.longestInput = Math.max(this.longestInput, length);
     this.maximumWeight = Math.max(this.maximumWeight, this.stage.documentWeights ? source.documentWeight(document) : 1);

@@ -65,7 +65,8 @@ describe('passes', () => {
       expect(tokens).toBe(total);
       expect(seen.size).toBe(codeTokens.reduce((sum, { length }) => sum + Math.ceil(length / 16), 0));
     }
-    expect(found.drawn().code).toEqual({ tokens: 3 * total, documents: 3 * codeTokens.length, epochs: 3 });
+    expect(found.state.code).toMatchObject({ tokens: 3 * total, documents: 3 * codeTokens.length });
+    expect(found.eligibleTokens(0)).toBe(total);
   });
 
   it('takes a new order in each pass, and another for another seed', () => {
@@ -181,6 +182,17 @@ describe('errors', () => {
     expect(code(() => sampler(mixed, stageOf({ contextLength: 1024, tokensPerStep: 1024 })))).toEqual([
       'CONTEXT_TOO_LONG',
       expect.stringMatching(/contextLength: 1024 exceeds the longest eligible document \(\d+ tokens\)/),
+    ]);
+  });
+
+  it('refuses more pieces than can be ordered', () => {
+    const huge: TokenDocumentSource = {
+      ...tracedDocuments([{ length: 20 }, { length: 20 }]),
+      documentLength: () => 2 ** 35,
+    };
+    expect(code(() => sampler(huge, stageOf({})))).toEqual([
+      'INVALID_DATA',
+      'Domain text has more than 2147483648 pieces. Split the domain in two, or raise contextLength.',
     ]);
   });
 

@@ -74,14 +74,9 @@ export class MixtureSampler {
     this.streams.forEach((stream, i) => (stream.state = { ...state[this.domainNames[i]] }));
   }
 
-  /** What was drawn of each domain so far; one epoch is as many tokens as its eligible documents have. */
-  drawn(): Record<string, { tokens: number; documents: number; epochs: number }> {
-    return Object.fromEntries(
-      this.streams.map(({ state: { tokens, documents }, pieces }, i) => [
-        this.domainNames[i],
-        { tokens, documents, epochs: tokens / pieces.tokenCount },
-      ]),
-    );
+  /** Tokens of a domain's eligible documents, once through. */
+  eligibleTokens(domain: number): number {
+    return this.streams[domain].pieces.tokenCount;
   }
 }
 

@@ -13,6 +13,9 @@ export interface PretrainMetricsRow {
   /** Global L2 norm before clipping, of the last update. */
   gradientNorm: number;
   tokensPerSecond: number;
-  /** Time spent training this stage, interruptions left out. */
+  /** Nats a token on held-out documents after this update; in the rows that `heldOut` asks for. */
+  heldOutLoss?: number;
+  heldOutLossByDomain?: Record<string, number>;
+  /** Time spent in updates of this stage. */
   seconds: number;
 }

@@ -1,6 +1,8 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { CausalLanguageModel, SaveOptions } from '@xgen-small/model-core';
+import type { PackedDomain } from '../data/batch-packer';
 import type { TokenDocumentSource } from '../data/document-source';
+import type { EvaluateLossOptions } from '../evaluate/evaluate-loss';
 import type { PretrainMetricsRow } from '../metrics/metrics-row';
 import type { ProgressListener } from '../progress';
 import type { PretrainStageInput } from '../stage/stage';
@@ -19,6 +21,8 @@ export interface PretrainStageOptions {
   checkpoints?: CheckpointPolicy;
   /** A metrics row every so many updates; default 1. */
   metricsEverySteps?: number;
+  /** Loss on held-out documents in the metrics rows of every `everySteps` updates and of the last one. */
+  heldOut?: HeldOutOptions;
   /** Recompute each block's activations in the backward pass instead of keeping them; default false. */
   recomputeBlocks?: boolean;
   /** How the final model is written: its storage type, and files to lie beside it (the tokenizer's). */
@@ -31,6 +35,13 @@ export interface PretrainStageOptions {
    * data-parallel training averages over processes.
    */
   reduceGradients?: (gradients: Map<string, tf.Tensor>) => Map<string, tf.Tensor> | Promise<Map<string, tf.Tensor>>;
+}
+
+export interface HeldOutOptions extends Pick<
+  EvaluateLossOptions,
+  'data' | 'maximumTokensPerDomain' | 'domains' | 'minimumDocumentTokens'
+> {
+  everySteps: number;
 }
 
 /** When to write; the result of a run doesn't depend on it. Also written when the run ends or is aborted. */
@@ -48,8 +59,8 @@ export interface PretrainStageResult {
   tokens: number;
   /** Loss of the last metrics row. */
   loss: number;
-  /** How much of each domain was drawn. */
-  domains: Record<string, DrawnDomain>;
+  /** How much of each domain the model has seen. */
+  domains: Record<string, PackedDomain>;
   /** Hugging Face model folder, `<folder>/model`. */
   modelFolder: string;
   /** Final checkpoint, with the optimizer's moments. */
@@ -57,12 +68,4 @@ export interface PretrainStageResult {
   metricsFile: string;
   /** True when nothing was left to do. */
   alreadyFinished: boolean;
-}
-
-export interface DrawnDomain {
-  tokens: number;
-  /** Documents begun; one that is repeated counts again. */
-  documents: number;
-  /** Tokens drawn over the tokens of the domain's eligible documents. */
-  epochs: number;
 }

@@ -91,7 +91,7 @@ function checkModel(stage: PretrainStage, model: CausalLanguageModel, vocabulary
   }
 }
 
-function checkOptions({ seed, metricsEverySteps = 1, checkpoints = {} }: PretrainStageOptions): void {
+function checkOptions({ seed, metricsEverySteps = 1, checkpoints = {}, heldOut }: PretrainStageOptions): void {
   const fail = (name: string, value: unknown, remedy: string): never => {
     throw new PretrainError('INVALID_ARGUMENT', `${name} is ${String(value)}.`, { value, remedy });
   };
@@ -100,8 +100,11 @@ function checkOptions({ seed, metricsEverySteps = 1, checkpoints = {} }: Pretrai
     fail('metricsEverySteps', metricsEverySteps, 'Pass a whole number of updates, at least 1.');
   }
   const { everySteps, everySeconds } = checkpoints;
-  if (everySteps !== undefined && !(Number.isSafeInteger(everySteps) && everySteps >= 1)) {
-    fail('checkpoints.everySteps', everySteps, 'Pass a whole number of updates, at least 1.');
+  const intervals = { 'checkpoints.everySteps': everySteps, 'heldOut.everySteps': heldOut?.everySteps };
+  for (const [name, interval] of Object.entries(intervals)) {
+    if (interval !== undefined && !(Number.isSafeInteger(interval) && interval >= 1)) {
+      fail(name, interval, 'Pass a whole number of updates, at least 1.');
+    }
   }
   if (everySeconds !== undefined && !(everySeconds > 0)) {
     fail('checkpoints.everySeconds', everySeconds, 'Pass a number of seconds above 0.');

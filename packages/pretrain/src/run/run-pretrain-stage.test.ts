@@ -1,75 +1,18 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readFile, rm } from 'node:fs/promises';
 import * as tf from '@tensorflow/tfjs-core';
 import { CausalLanguageModel } from '@xgen-small/model-core';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { countingDocuments } from '../../test/synthetic-documents';
 import { tinyConfig, tinyModel } from '../../test/tiny-model';
 import { hashVariables } from '../checkpoint/identity';
 import { memoryDocumentSource } from '../data/memory-source';
-import { PretrainError } from '../errors';
+import { evaluateLoss } from '../evaluate/evaluate-loss';
 import type { PretrainMetricsRow } from '../metrics/metrics-row';
 import type { PretrainStageInput } from '../stage/stage';
-import type { PretrainStageOptions, PretrainStageResult } from './options';
-import { runPretrainStage } from './run-pretrain-stage';
 
-const data = memoryDocumentSource(countingDocuments(), { vocabularySize: 32 });
-const stage: PretrainStageInput = {
-  name: 'count',
-  contextLength: 32,
-  tokensPerStep: 128,
-  microBatchTokens: 64,
-  steps: 12,
-  learningRate: { type: 'warmupStableDecay', peak: 0.02, warmup: { steps: 2 }, decay: { fraction: 0.5 } },
-  mixture: { even: { share: 3 }, odd: { share: 1, topFraction: { start: 1, end: 0.5 } } },
-};
+import { folder, run, short, stage, useTemporaryFolder } from '../../test/run-tiny-stage';
 
-/** As `stage`, at a constant rate, for any number of steps. */
-const short = { ...stage, learningRate: { type: 'warmupStableDecay', peak: 0.02 } } as const;
-
-let folder: string;
-beforeEach(async () => (folder = await mkdtemp(join(tmpdir(), 'pretrain-run-'))));
-afterEach(async () => rm(folder, { recursive: true, force: true }));
-
-/** Runs a fresh tiny model; disposes whatever came out. */
-async function run(
-  options: Partial<PretrainStageOptions> = {},
-  use: (result: PretrainStageResult) => Promise<void> = async () => {},
-): Promise<PretrainStageResult> {
-  const model = options.model ?? (await tinyModel());
-  try {
-    const result = await runPretrainStage({ data, stage, folder, seed: 1, ...options, model });
-    await use(result);
-    if (result.model !== model) result.model.dispose();
-    return result;
-  } finally {
-    model.dispose();
-  }
-}
-
-async function failure(promise: Promise<unknown>): Promise<PretrainError> {
-  const error: unknown = await promise.then(
-    () => undefined,
-    (cause: unknown) => cause,
-  );
-  if (PretrainError.isInstance(error)) return error;
-  throw error instanceof Error ? error : new Error('Nothing was thrown.');
-}
-
-/** Every file below a folder, by relative path; wall-clock fields of the metrics are left out. */
-async function contents(root: string): Promise<Record<string, string>> {
-  const files: Record<string, string> = {};
-  for (const entry of await readdir(root, { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile()) continue;
-    const path = join(entry.parentPath, entry.name);
-    const text = (await readFile(path)).toString('latin1');
-    files[path.slice(root.length)] = entry.name.endsWith('.jsonl')
-      ? text.replaceAll(/,"tokensPerSecond":[^,]*,"seconds":[^}]*/g, '')
-      : text;
-  }
-  return files;
-}
+useTemporaryFolder();
 
 describe('training', () => {
   it('overfits a tiny corpus and writes a model that loads', async () => {
@@ -126,6 +69,29 @@ describe('training', () => {
     expect([...progress].sort((a, b) => a - b)).toEqual(progress);
   });
 
+  it('evaluates held-out documents when asked, without changing the training', async () => {
+    let trained = '';
+    await run({}, async ({ model }) => void (trained = await hashVariables(model.parameters)));
+    await rm(folder, { recursive: true });
+    const held = memoryDocumentSource(countingDocuments({ seed: 9, documents: 6 }), { vocabularySize: 32 });
+    const rows: PretrainMetricsRow[] = [];
+    const heldOut = { data: held, everySteps: 5 };
+    await run({ heldOut, metricsEverySteps: 4, onMetrics: (row) => rows.push(row) }, async ({ model }) => {
+      expect(await hashVariables(model.parameters)).toBe(trained);
+      const { overall, domains } = await evaluateLoss({ model, data: held, contextLength: 32 });
+      expect(rows.at(-1)!.heldOutLoss).toBeCloseTo(overall.loss, 5);
+      expect(rows.at(-1)!.heldOutLossByDomain!.odd).toBeCloseTo(domains.odd.loss, 5);
+    });
+    expect(rows.map(({ step, heldOutLoss }) => [step, heldOutLoss !== undefined])).toEqual([
+      [4, false],
+      [5, true],
+      [8, false],
+      [10, true],
+      [12, true],
+    ]);
+    expect(rows[4].heldOutLoss!).toBeLessThan(rows[1].heldOutLoss!);
+  });
+
   it('gives the same result for any division into micro-batches, up to rounding', async () => {
     // One document a micro-batch, so that the packing is the same.
     const even = {
@@ -180,201 +146,6 @@ describe('training', () => {
       await run({ recomputeBlocks }, async ({ model }) => void hashes.push(await hashVariables(model.parameters)));
     }
     expect(hashes[1]).toBe(hashes[0]);
-  });
-});
-
-describe('resumption', () => {
-  /** Aborts after the given step, as Ctrl-C does. */
-  const interrupted = async (step: number, options: Partial<PretrainStageOptions> = {}): Promise<PretrainError> => {
-    const controller = new AbortController();
-    const onMetrics = (row: PretrainMetricsRow): void => {
-      if (row.step === step) controller.abort(new Error('Ctrl-C'));
-    };
-    return failure(run({ ...options, signal: controller.signal, onMetrics }));
-  };
-
-  it('ends with the same bytes after interruptions as without, metrics included', async () => {
-    await run();
-    const reference = await contents(folder);
-    expect(Object.keys(reference).sort()).toEqual([
-      '/checkpoints/step-00000012/config.json',
-      '/checkpoints/step-00000012/model.safetensors',
-      '/checkpoints/step-00000012/trainer-state.json',
-      '/checkpoints/step-00000012/training-variables.safetensors',
-      '/metrics.jsonl',
-      '/model/config.json',
-      '/model/model.safetensors',
-    ]);
-    await rm(folder, { recursive: true });
-    for (const step of [1, 5, 6, 11]) {
-      const error = await interrupted(step);
-      expect(error.code).toBe('ABORTED');
-      expect(error.value).toBe(step);
-      expect(error.cause).toEqual(new Error('Ctrl-C'));
-    }
-    const { alreadyFinished } = await run({ checkpoints: { everySteps: 5 } });
-    expect(alreadyFinished).toBe(false);
-    expect(await contents(folder)).toEqual(reference);
-  });
-
-  it('does nothing where all is done, but hands out the trained model', async () => {
-    let trained = '';
-    await run({}, async ({ model }) => void (trained = await hashVariables(model.parameters)));
-    const before = await contents(folder);
-    const result = await run({}, async ({ model }) => expect(await hashVariables(model.parameters)).toBe(trained));
-    expect(result.alreadyFinished).toBe(true);
-    expect(result.domains.even.tokens).toBeGreaterThan(result.domains.odd.tokens);
-    expect(await contents(folder)).toEqual(before);
-    await rm(join(folder, 'model'), { recursive: true });
-    await run();
-    expect(await contents(folder)).toEqual(before);
-  });
-
-  it('continues with the very model that was interrupted, in one process', async () => {
-    await run();
-    const reference = await contents(folder);
-    await rm(folder, { recursive: true });
-    const controller = new AbortController();
-    const model = await tinyModel();
-    const options = { model, data, stage, folder, seed: 1 };
-    const onMetrics = ({ step }: PretrainMetricsRow): void => void (step === 4 && controller.abort());
-    await failure(runPretrainStage({ ...options, signal: controller.signal, onMetrics }));
-    await runPretrainStage(options);
-    model.dispose();
-    expect(await contents(folder)).toEqual(reference);
-  });
-
-  it('drops metrics rows after the checkpoint, whole and torn', async () => {
-    await run();
-    const reference = await contents(folder);
-    await rm(folder, { recursive: true });
-    await interrupted(6);
-    const file = join(folder, 'metrics.jsonl');
-    const rows = await readFile(file, 'utf8');
-    await writeFile(file, `${rows}${rows.split('\n')[0]}\n{"step":8,"los`);
-    await run();
-    expect(await contents(folder)).toEqual(reference);
-  });
-
-  it('takes a stage that goes on from another one’s moments', async () => {
-    const [first, second] = [join(folder, 'first'), join(folder, 'second')];
-    const options = { data, seed: 1 };
-    const model = await tinyModel();
-    await runPretrainStage({ ...options, model, stage, folder: first });
-    const next = { ...stage, name: 'anneal', learningRate: { type: 'cosine', peak: 0.01 } } as const;
-    await runPretrainStage({ ...options, model, stage: next, folder: second, optimizerFrom: first });
-    const state = JSON.parse(await readFile(join(second, 'checkpoints/step-00000012/trainer-state.json'), 'utf8')) as {
-      state: { optimizerStep: number };
-    };
-    expect(state.state.optimizerStep).toBe(24);
-    const error = await failure(runPretrainStage({ ...options, model, stage: next, folder: second }));
-    expect(error.message).toMatch(/optimizer: "[0-9a-f]{64}" there, "fresh" here/);
-    model.dispose();
-    const wider = await tinyModel({ hiddenSize: 32 });
-    const mismatch = failure(
-      runPretrainStage({ ...options, model: wider, stage: next, folder: join(folder, 'x'), optimizerFrom: first }),
-    );
-    expect((await mismatch).message).toMatch(/moments of another model \(hiddenSize: 16 there, 32 here\)/);
-    wider.dispose();
-  });
-});
-
-describe('bad input', () => {
-  it('refuses a folder of another run and names what differs', async () => {
-    await run({ stage: { ...short, steps: 3 } });
-    const other = { ...short, steps: 4, learningRate: { ...short.learningRate, peak: 0.03 } };
-    const error = await failure(run({ stage: other, seed: 2, model: await tinyModel({}, 8) }));
-    expect(error.code).toBe('RUN_MISMATCH');
-    expect(error.message).toMatch(/ {2}- model\.parameters: "[0-9a-f]{64}" there, "[0-9a-f]{64}" here/);
-    expect(error.message).toContain('  - seed: 1 there, 2 here\n');
-    expect(error.message).toContain('  - stage.learningRate.peak: 0.02 there, 0.03 here\n');
-    expect(error.message).toContain('  - stage.steps: 3 there, 4 here');
-    const elsewhere = memoryDocumentSource(countingDocuments({ seed: 2 }), { vocabularySize: 32 });
-    const dataError = await failure(run({ stage: { ...short, steps: 3 }, data: elsewhere }));
-    expect(dataError.message).toMatch(/ {2}- data: "[0-9a-f]{64}" there/);
-  });
-
-  it.each(['model.safetensors', 'training-variables.safetensors', 'trainer-state.json'])(
-    'names a checkpoint’s damaged %s',
-    async (name) => {
-      await run({ stage: { ...short, steps: 2 } });
-      const path = join(folder, 'checkpoints/step-00000002', name);
-      const bytes = await readFile(path);
-      await writeFile(path, bytes.subarray(0, bytes.length - 9));
-      const truncated = await failure(run({ stage: { ...short, steps: 2 } }));
-      expect([truncated.code, truncated.value]).toEqual(['CORRUPT_CHECKPOINT', path]);
-      if (name === 'trainer-state.json') return;
-      bytes[bytes.length - 10] ^= 1;
-      await writeFile(path, bytes);
-      const flipped = await failure(run({ stage: { ...short, steps: 2 } }));
-      expect(flipped.message).toMatch(/has the SHA-256 [0-9a-f]{64} instead of/);
-    },
-  );
-
-  it('refuses a later format version and lost metrics rows', async () => {
-    await run({ stage: { ...short, steps: 2 } });
-    const file = join(folder, 'checkpoints/step-00000002/trainer-state.json');
-    const state = await readFile(file, 'utf8');
-    await writeFile(file, state.replace('"formatVersion": 1', '"formatVersion": 2'));
-    expect((await failure(run({ stage: { ...short, steps: 2 } }))).code).toBe('UNSUPPORTED_CHECKPOINT');
-    await writeFile(file, state);
-    await writeFile(join(folder, 'metrics.jsonl'), '');
-    const lost = await failure(run({ stage: { ...short, steps: 2 } }));
-    expect(lost.message).toMatch(/metrics\.jsonl has 0 whole rows; the checkpoint needs 2/);
-  });
-
-  it('stops at a loss that is not finite, with the parameters as they were and the last checkpoint named', async () => {
-    const model = await tinyModel();
-    const embedding = model.parameters.get('model.embed_tokens.weight')!;
-    let good = '';
-    const options = { model, data, stage, folder, seed: 1, checkpoints: { everySteps: 3 } };
-    const error = await failure(
-      runPretrainStage({
-        ...options,
-        onMetrics: ({ step }) => {
-          if (step !== 4) return;
-          embedding.assign(tf.fill(embedding.shape, Number.NaN));
-          good = 'poisoned after step 4';
-        },
-      }),
-    );
-    expect(good).not.toBe('');
-    expect(error.code).toBe('NON_FINITE_LOSS');
-    expect(error.message).toMatch(
-      /not finite in step 5; the step was not applied\. The last good checkpoint is .*step-00000003/,
-    );
-    expect(error.value).toMatchObject({ step: 5, checkpoint: join(folder, 'checkpoints/step-00000003') });
-    model.dispose();
-    await run();
-  });
-
-  it.each([
-    [{ seed: -1 }, 'INVALID_ARGUMENT'],
-    [{ seed: 1.5 }, 'INVALID_ARGUMENT'],
-    [{ metricsEverySteps: 0 }, 'INVALID_ARGUMENT'],
-    [{ checkpoints: { everySteps: 0 } }, 'INVALID_ARGUMENT'],
-    [{ checkpoints: { everySeconds: -1 } }, 'INVALID_ARGUMENT'],
-    [{ optimizerFrom: '/nowhere' }, 'INVALID_ARGUMENT'],
-    [{ stage: { ...stage, contextLength: 65, microBatchTokens: 128 } }, 'CONTEXT_TOO_LONG'],
-    [{ stage: { ...stage, contextLength: 62, microBatchTokens: 64 } }, 'CONTEXT_TOO_LONG'],
-    [{ stage: { ...stage, mixture: { prose: { share: 1 } } } }, 'UNKNOWN_DOMAIN'],
-    [{ data: memoryDocumentSource(countingDocuments(), { vocabularySize: 40 }) }, 'VOCABULARY_MISMATCH'],
-  ])('refuses %j before it writes anything', async (change, code) => {
-    const error = await failure(run(change));
-    expect(error.code).toBe(code);
-    expect(await readdir(folder)).toEqual([]);
-  });
-
-  it('refuses to prepend a begin token that the model lacks', async () => {
-    const model = await tinyModel({ bosTokenId: undefined });
-    const error = await failure(run({ model, stage: { ...stage, prependBeginToken: true } }));
-    expect(error.message).toMatch(/prependBeginToken is true, but the model has no bosTokenId/);
-  });
-
-  it('says so when the folder cannot be made', async () => {
-    await writeFile(join(folder, 'file'), '');
-    const error = await failure(run({ folder: join(folder, 'file', 'stage') }));
-    expect(error.message).toMatch(/The folder .* cannot be made: ENOTDIR/);
   });
 });
 
