@@ -1,3 +1,4 @@
 import { packageTests } from '../../tooling/vitest/base.js';
 
-export default packageTests();
+// One test measures memory after a collection.
+export default packageTests({ execArgv: ['--expose-gc'] });

@@ -23,9 +23,10 @@ function describe(issue: Issue, prefix: readonly PropertyKey[]): ApiError {
     case 'invalid_union': {
       // The alternative that got furthest is the one that was meant.
       const branches = issue.errors.filter((errors) => errors.length > 0);
-      const deepest = branches.toSorted((a, b) => b[0].path.length - a[0].path.length)[0];
-      if (deepest && (deepest[0].path.length > 0 || deepest[0].code !== 'invalid_type'))
-        return describe(deepest[0], path);
+      const meant = branches
+        .filter(([first]) => first.path.length > 0 || first.code !== 'invalid_type')
+        .toSorted(([a], [b]) => b.path.length - a.path.length)[0];
+      if (meant) return describe(meant[0], path);
       const expected = branches.map(([first]) =>
         first.code === 'invalid_type' ? named(first.expected) : 'another value',
       );

@@ -6,9 +6,20 @@
 import { z } from 'zod';
 
 const refused = (isNeutral: (value: unknown) => boolean, what: string) =>
-  z.unknown().refine((value) => value === undefined || value === null || isNeutral(value), {
-    error: `this server does not support ${what}`,
-    params: { code: 'unsupported_parameter' },
+  z
+    .unknown()
+    .refine((value) => value === undefined || value === null || isNeutral(value), {
+      error: `this server does not support ${what}`,
+      params: { code: 'unsupported_parameter' },
+    })
+    .optional();
+
+/** `origin: 'int'` is what makes the error speak of an integer. */
+const integer = (minimum: number, maximum = Number.MAX_SAFE_INTEGER) =>
+  z.int().superRefine((input, context) => {
+    const shared = { origin: 'int' as const, inclusive: true, input };
+    if (input < minimum) context.addIssue({ code: 'too_small', minimum, ...shared });
+    if (input > maximum) context.addIssue({ code: 'too_big', maximum, ...shared });
   });
 
 const isEmpty = (value: unknown): boolean =>
@@ -21,26 +32,28 @@ const optional = <T extends z.ZodType>(schema: T) => schema.nullish().transform(
 
 /** What OpenAI's clients may send along without an effect on the text. */
 const ignored = {
-  user: z.unknown(),
-  metadata: z.unknown(),
-  store: z.unknown(),
-  service_tier: z.unknown(),
-  safety_identifier: z.unknown(),
-  prompt_cache_key: z.unknown(),
-  prompt_cache_retention: z.unknown(),
+  user: z.unknown().optional(),
+  metadata: z.unknown().optional(),
+  store: z.unknown().optional(),
+  service_tier: z.unknown().optional(),
+  safety_identifier: z.unknown().optional(),
+  prompt_cache_key: z.unknown().optional(),
+  prompt_cache_retention: z.unknown().optional(),
 };
 
 const shared = (limits: { maximumChoices: number }) => ({
   model: z.string(),
   temperature: optional(z.number().min(0).max(2)),
   top_p: optional(z.number().gt(0).max(1)),
-  top_k: optional(z.int().min(-1)),
+  top_k: optional(integer(-1)),
   min_p: optional(z.number().min(0).max(1)),
   seed: optional(z.int()),
-  n: optional(z.int().min(1).max(limits.maximumChoices)),
+  n: optional(integer(1, limits.maximumChoices)),
   stop: optional(z.union([z.string().min(1), z.array(z.string().min(1)).max(4)])),
   stream: optional(z.boolean()),
-  stream_options: optional(z.strictObject({ include_usage: z.boolean().nullish(), include_obfuscation: z.unknown() })),
+  stream_options: optional(
+    z.strictObject({ include_usage: z.boolean().nullish(), include_obfuscation: z.unknown().optional() }),
+  ),
   presence_penalty: refused((value) => value === 0, 'penalties'),
   frequency_penalty: refused((value) => value === 0, 'penalties'),
   logit_bias: refused(isEmpty, 'a bias on tokens'),
@@ -59,17 +72,17 @@ export function chatRequestSchema(limits: { maximumChoices: number }) {
   return z.strictObject({
     ...shared(limits),
     messages: z.array(message).min(1),
-    max_tokens: optional(z.int().min(1)),
-    max_completion_tokens: optional(z.int().min(1)),
+    max_tokens: optional(integer(1)),
+    max_completion_tokens: optional(integer(1)),
     logprobs: optional(z.boolean()),
-    top_logprobs: optional(z.int().min(0).max(20)),
+    top_logprobs: optional(integer(0, 20)),
     response_format: refused(
       (value) => (value as { type?: unknown }).type === 'text',
       'response formats other than text',
     ),
     tools: refused(isEmpty, 'tools'),
     tool_choice: refused((value) => value === 'none' || value === 'auto', 'tools'),
-    parallel_tool_calls: z.unknown(),
+    parallel_tool_calls: z.unknown().optional(),
     functions: refused(isEmpty, 'functions'),
     function_call: refused((value) => value === 'none' || value === 'auto', 'functions'),
     modalities: refused((value) => Array.isArray(value) && value.length === 1 && value[0] === 'text', 'audio'),
@@ -87,13 +100,13 @@ export function completionRequestSchema(limits: { maximumChoices: number }) {
     prompt: z.union([
       z.string(),
       z.array(z.string()).min(1),
-      z.array(z.int().min(0)).min(1),
-      z.array(z.array(z.int().min(0)).min(1)).min(1),
+      z.array(integer(0)).min(1),
+      z.array(z.array(integer(0)).min(1)).min(1),
     ]),
-    max_tokens: optional(z.int().min(1)),
-    logprobs: optional(z.int().min(0).max(20)),
+    max_tokens: optional(integer(1)),
+    logprobs: optional(integer(0, 20)),
     echo: optional(z.boolean()),
-    best_of: optional(z.int().min(1)),
+    best_of: optional(integer(1)),
     suffix: refused((value) => value === '', 'insertion before a suffix'),
   });
 }

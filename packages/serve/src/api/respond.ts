@@ -54,6 +54,7 @@ export async function respond(
       total_tokens: record.promptTokens + completion,
     };
   };
+  signal.addEventListener('abort', () => (record.cancelled = true), { once: true });
   const { formatter } = answer;
   if (answer.stream) {
     const chunks = streamChunks(deltas, answer, usage, record);

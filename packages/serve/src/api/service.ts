@@ -26,7 +26,8 @@ export interface RequestRecord {
   promptTokens: number;
   completionTokens: () => number;
   firstTokenAt?: number;
-  error?: unknown;
+  /** The client went away before the end. */
+  cancelled: boolean;
 }
 
 interface SamplingFields {

@@ -52,9 +52,10 @@ export class Choice {
         top: event.topLogProbabilities ?? [],
         textOffset: this.decoded,
       };
-      this.pending.push({ detail, end: this.decoded + piece.length });
+      this.pending.push({ detail, end: Infinity });
     }
     this.decoded += piece.length;
+    if (piece !== '') this.closePending();
     const { text, stopped } = this.matcher.push(piece);
     this.shown += text.length;
     if (stopped) {
@@ -74,6 +75,12 @@ export class Choice {
     const text = this.matcher.finish() + this.decoder.finish();
     this.shown += text.length;
     return { text, details: this.takeDetails(() => true), finishReason };
+  }
+
+  /** Tokens that only began a character are shown with the token that completed it. */
+  private closePending(): void {
+    for (let i = this.pending.length - 1; i >= 0 && this.pending[i].end === Infinity; i--)
+      this.pending[i].end = this.decoded;
   }
 
   private takeDetails(ready: (entry: { detail: TokenDetail; end: number }) => boolean): TokenDetail[] {

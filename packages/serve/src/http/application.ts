@@ -105,12 +105,13 @@ async function generate(
     id: `${prefix}-${randomUUID().replaceAll('-', '')}`,
     promptTokens: 0,
     completionTokens: () => 0,
+    cancelled: false,
   };
   let reported = false;
   const report = (error?: unknown): void => {
     if (reported) return;
     reported = true;
-    const cancelled = signal.aborted;
+    const cancelled = record.cancelled || signal.aborted;
     const milliseconds = performance.now() - started;
     const completionTokens = record.completionTokens();
     const { promptTokens, firstTokenAt } = record;
