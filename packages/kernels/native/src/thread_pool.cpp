@@ -112,19 +112,26 @@ class Pool {
     while (take_one()) {
     }
     inside_task = false;
-    for (unsigned spins = 0; completed_.load(std::memory_order_acquire) != count; spins++) {
-      if (spins < 4096) {
-        pause_briefly();
-      } else {
-        std::this_thread::yield();
-      }
-    }
+    join(count);
     if (error_) std::rethrow_exception(error_);
   }
 
  private:
   static void run_alone(std::size_t count, TaskFunction function, void* context) {
     for (std::size_t index = 0; index < count; index++) function(context, index);
+  }
+
+  // Spins for as long as the last task usually takes, then sleeps: on a busy machine the thread that has it may be waiting for
+  // this very core.
+  void join(std::size_t count) {
+    for (unsigned spins = 0; spins < 2048; spins++) {
+      if (completed_.load(std::memory_order_acquire) == count) return;
+      pause_briefly();
+    }
+    std::unique_lock<std::mutex> lock(join_mutex_);
+    joining_.store(true, std::memory_order_seq_cst);
+    joined_.wait(lock, [this, count] { return completed_.load(std::memory_order_seq_cst) == count; });
+    joining_.store(false, std::memory_order_relaxed);
   }
 
   bool has_work() const {
@@ -145,7 +152,11 @@ class Pool {
       std::lock_guard<std::mutex> lock(error_mutex_);
       if (!error_) error_ = std::current_exception();
     }
-    completed_.fetch_add(1, std::memory_order_release);
+    const std::size_t completed = completed_.fetch_add(1, std::memory_order_seq_cst) + 1;
+    if (completed == task_count(ticket) && joining_.load(std::memory_order_seq_cst)) {
+      { std::lock_guard<std::mutex> lock(join_mutex_); }
+      joined_.notify_one();
+    }
     return true;
   }
 
@@ -195,6 +206,7 @@ class Pool {
   alignas(64) std::atomic<std::size_t> completed_{0};
   alignas(64) std::atomic<int> sleepers_{0};
   std::atomic<bool> stopping_{false};
+  std::atomic<bool> joining_{false};
   std::atomic<int> size_{default_thread_count()};
   TaskFunction function_ = nullptr;
   void* context_ = nullptr;
@@ -204,6 +216,8 @@ class Pool {
   std::mutex job_mutex_;
   std::mutex sleep_mutex_;
   std::condition_variable wake_;
+  std::mutex join_mutex_;
+  std::condition_variable joined_;
   std::vector<std::thread> threads_;
   int references_ = 0;
 };

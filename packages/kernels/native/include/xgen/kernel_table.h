@@ -78,6 +78,7 @@ struct AttentionGradTask {
   float* d_queries;            // null when this task is not to write them
   float* d_keys;               // null when this task is not to write keys' and values' gradients
   float* d_values;
+  std::ptrdiff_t d_key_stride; // of d_keys and d_values
   std::size_t length;          // of the document
   std::size_t begin, end;      // key positions (queries, when only d_queries is set) of this task
 };

@@ -119,7 +119,7 @@ void attention_grad(const AttentionGradTask& task) {
       }
     }
     for (std::size_t i = 0; i < b.key_count; i++) {
-      const std::ptrdiff_t offset = static_cast<std::ptrdiff_t>(b.k0 + i) * task.qkv_stride;
+      const std::ptrdiff_t offset = static_cast<std::ptrdiff_t>(b.k0 + i) * task.d_key_stride;
       for (std::size_t j = 0; j < width; j++) {
         task.d_keys[offset + static_cast<std::ptrdiff_t>(j)] = work.d_keys[i * width + j];
         task.d_values[offset + static_cast<std::ptrdiff_t>(j)] = work.d_values[i * width + j];
