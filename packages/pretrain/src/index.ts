@@ -55,6 +55,7 @@ export {
   type EvaluateLossOptions,
   type EvaluateLossResult,
 } from './evaluate/evaluate-loss';
+export { tokenByteLengths } from './evaluate/token-byte-lengths';
 export {
   modelFlopsByPart,
   modelFlopsPerToken,
