@@ -236,7 +236,7 @@ describe('checkpoints', () => {
     const random = new RandomGenerator(1);
     const loadable: boolean[] = [];
     for (const kind of ['new', 'single', 'sharded']) {
-      for (let round = 0; round < 4; round++) {
+      for (let round = 0; round < 3; round++) {
         const child = spawn(process.execPath, [
           new URL('./support/save-forever.mjs', import.meta.url).pathname,
           folder(`killed-${kind}-${round}`),
@@ -269,35 +269,12 @@ describe('checkpoints', () => {
         }
       }
     }
-    expect(loadable.length).toBeGreaterThan(8);
+    expect(loadable.length).toBeGreaterThan(6);
     // What the killed processes left half-written goes with the next save of the same name.
     for (const path of [folder('killed-single-0', 'model'), folder('killed-sharded-0', 'model')]) {
       await model.save(path);
       expect((await readdir(path)).filter((name) => name.startsWith('.'))).toEqual([]);
     }
-  });
-});
-
-describe('withRope', () => {
-  it('shares the variables; the last of the models frees them', async () => {
-    await useBackend('cpu');
-    const before = tf.memory().numTensors;
-    const model = CausalLanguageModel.initialize(smallConfig(), { seed: 1 });
-    const count = tf.memory().numTensors;
-    const longer = model.withRope({ base: 10000, scaling: { type: 'yarn', factor: 4 } }, 256);
-    expect(tf.memory().numTensors).toBe(count);
-    expect(longer.parameters.get('model.norm.weight')).toBe(model.parameters.get('model.norm.weight'));
-    expect(longer.config).toMatchObject({
-      maximumPositions: 256,
-      rope: { scaling: { originalMaximumPositions: 64 } },
-    });
-    model.dispose();
-    model.dispose();
-    expect(() => model.outputWeight).toThrow(/disposed/);
-    expect(tf.memory().numTensors).toBe(count);
-    expect(longer.outputWeight.shape).toEqual([61, 32]);
-    longer.dispose();
-    expect(tf.memory().numTensors).toBe(before);
   });
 });
 

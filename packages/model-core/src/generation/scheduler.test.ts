@@ -40,7 +40,7 @@ function checkPlan(scheduler: Scheduler, options: SchedulerOptions, chunks: Retu
 describe('Scheduler', () => {
   it('finishes any mixture of requests within any cache that holds each alone', () => {
     const random = new RandomGenerator(17);
-    for (let round = 0; round < 150; round++) {
+    for (let round = 0; round < 100; round++) {
       const blockSize = 1 + random.integer(5);
       const options: SchedulerOptions = {
         totalBlocks: 2 + random.integer(12),

@@ -55,7 +55,10 @@ export class CausalLanguageModel {
     return this.live().get(this.config.tieWordEmbeddings ? embeddingName : headName);
   }
 
-  /** config.json, safetensors and `extraFiles`, atomically, as transformers and vLLM load them. */
+  /**
+   * config.json, safetensors and `extraFiles`, atomically, as transformers and vLLM load them. Await it before the
+   * weights change again.
+   */
   async save(folder: string, options: SaveOptions = {}): Promise<void> {
     await saveCheckpoint(folder, this.config, this.parameters, options);
   }
@@ -107,6 +110,11 @@ export class CausalLanguageModel {
     const extended = scaling === undefined ? rope : { ...rope, scaling };
     const config = validateModelConfig({ ...this.config, rope: extended, maximumPositions });
     return new CausalLanguageModel(config, this.live().retain());
+  }
+
+  /** An independent model of the same values: a frozen reference, the start of a value model. */
+  clone(): CausalLanguageModel {
+    return new CausalLanguageModel(this.config, ParameterStore.copy(this.live()));
   }
 
   /** Frees the variables, unless a model made by `withRope` still uses them. */

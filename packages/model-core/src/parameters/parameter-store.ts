@@ -42,6 +42,14 @@ export class ParameterStore {
     }
   }
 
+  /** Variables of the same values in storage of their own. */
+  static copy(source: ParameterStore): ParameterStore {
+    const store = new ParameterStore();
+    // tfjs's clone and assign share storage, which optimizers change in place; a product does not.
+    for (const [name, variable] of source.variables) store.addVariable(name, () => tf.mul(variable, 1));
+    return store;
+  }
+
   get(name: string): tf.Variable {
     return this.variables.get(name)!;
   }
@@ -58,9 +66,12 @@ export class ParameterStore {
   }
 
   private add({ name, shape }: ParameterLayout, values: Float32Array): void {
+    this.addVariable(name, () => tf.tensor(values, shape, 'float32'));
+  }
+
+  private addVariable(name: string, initial: () => tf.Tensor): void {
     tf.tidy(() => {
-      const initial = tf.tensor(values, shape, 'float32');
-      this.variables.set(name, tf.variable(initial, true, `${this.prefix}/${name}`));
+      this.variables.set(name, tf.variable(initial(), true, `${this.prefix}/${name}`));
     });
   }
 }

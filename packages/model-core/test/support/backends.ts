@@ -1,10 +1,11 @@
 /** The backends that this machine has, for tests that must hold on each. */
-import { describeBackends, initializeBackend } from '@xgen-small/kernels';
+import { describeBackends, initializeBackend, setThreadCount } from '@xgen-small/kernels';
 
 export async function useBackend(name: string): Promise<void> {
   const preferred = name as 'cpu';
   const started = await initializeBackend({ preferred });
   if (started.name !== name) throw new Error(`${name} did not start: ${started.warnings.join(' ')}`);
+  if (name === 'native') setThreadCount(2); // models this small gain nothing from more
 }
 
 /** Names of the usable ones; `cpu` is always among them. */
