@@ -22,6 +22,12 @@ export type {
   Histogram,
   SampledDocument,
 } from './report/types.js';
+export { TextClassifier } from './classifier/text-classifier.js';
+export type { Prediction } from './classifier/text-classifier.js';
+export { trainTextClassifier } from './classifier/train.js';
+export type { ClassifierReport, LabelledText, TrainClassifierOptions } from './classifier/train.js';
+export type { CalibrationMeasures } from './classifier/calibration.js';
+export type { FeatureView } from './classifier/features.js';
 export { extractFinalAnswer } from './generators/final-answer.js';
 export { generateMathDocuments } from './generators/math-documents.js';
 export { generateMathProblems } from './generators/math-problems.js';

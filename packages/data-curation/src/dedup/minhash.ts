@@ -1,10 +1,11 @@
 /**
- * MinHash signatures (Broder 1997) of word n-grams, cut into bands for locality-sensitive hashing. Words are maximal runs of
- * letters, digits and underscores, lower-cased; digits count, since problems that differ in their numbers are different.
+ * MinHash signatures (Broder 1997) of word n-grams, cut into bands for locality-sensitive hashing. Words: see
+ * `text/word-hashes.ts`; digits count, since problems that differ in their numbers are different.
  * Cost: bands x rows multiplications a word (about 0.1 µs a word at 112). Memory: none kept between documents.
  */
 
 import type { NearDuplicatePlan } from '../plan/deduplication-schema.js';
+import { wordHashes } from '../text/word-hashes.js';
 import { seededRandom } from '../util/permutation.js';
 
 export class MinHasher {
@@ -28,7 +29,10 @@ export class MinHasher {
 
   /** The signature: for each permutation the smallest hash over the shingles. Undefined when there is no word. */
   signature(text: string): Uint32Array | undefined {
-    const words = wordHashes(text);
+    return this.signatureOfWords(wordHashes(text));
+  }
+
+  signatureOfWords(words: Int32Array): Uint32Array | undefined {
     if (words.length === 0) return undefined;
     const width = Math.min(this.#shingleWords, words.length);
     const minima = this.#minima.fill(0xffffffff);
@@ -71,18 +75,4 @@ export class MinHasher {
     }
     return keys;
   }
-}
-
-const wordPattern = /[\p{L}\p{N}_]+/gu;
-
-function wordHashes(text: string): Int32Array {
-  const words = text.toLowerCase().match(wordPattern) ?? [];
-  const hashes = new Int32Array(words.length);
-  for (const [index, word] of words.entries()) {
-    let hash = 0x811c9dc5;
-    for (let at = 0; at < word.length; at++) hash = Math.imul(hash ^ word.charCodeAt(at), 0x01000193);
-    hash = Math.imul(hash ^ (hash >>> 16), 0x45d9f3b);
-    hashes[index] = hash ^ (hash >>> 16);
-  }
-  return hashes;
 }

@@ -4,7 +4,7 @@
  * the input only. Cost: each document is read once and its text written twice (part, shard).
  */
 
-import { mkdir, readFile, rm, stat } from 'node:fs/promises';
+import { mkdir, readFile, rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { CurationError } from '../errors.js';
@@ -17,8 +17,12 @@ import { takeInventory } from '../sources/inventory.js';
 import { canonicalJson } from '../util/canonical-json.js';
 import { removeLeftovers, sha256OfText, writeFileWhole } from '../util/files.js';
 import type { TaskResult } from './extract-task.js';
-import type { CurationManifest } from './manifest.js';
-import { buildManifest, shardsOf } from './manifest.js';
+import { buildManifest } from './manifest.js';
+import { claimFolder, curateResult, exists, readFinished, readJson } from './output-folder.js';
+import type { References } from './references.js';
+import { loadReferences } from './references.js';
+import type { RunInputs } from './run-inputs.js';
+import { firstDifference } from './run-inputs.js';
 import type { Selection } from './select.js';
 import { selectDocuments } from './select.js';
 import type { ShardJob, ShardResult } from './shard-task.js';
@@ -44,7 +48,7 @@ export async function curate(planInput: CurationPlanInput, options: CurateOption
   }
   const outputFolder = resolve(options.outputFolder);
   await claimFolder(outputFolder, plan, planHash);
-  const finished = await readFinished(outputFolder, planHash);
+  const finished = await readFinished(outputFolder, plan, planHash);
   if (finished !== undefined) return finished;
 
   const run = new CurationRun(plan, planHash, outputFolder, workers, options);
@@ -84,11 +88,12 @@ class CurationRun {
     for (const path of [folder.tasks, folder.shards]) await mkdir(path, { recursive: true });
     for (const path of [this.outputFolder, folder.root, folder.tasks, folder.shards]) await removeLeftovers(path);
     for (const name of ['shards', 'heldout']) await removeLeftovers(join(this.outputFolder, name));
-    const tasks = await this.#timed('inventory', () => this.#inventory());
+    const references = await loadReferences(this.plan);
+    const tasks = await this.#timed('inventory', () => this.#inventory(references));
     const results = await this.#timed('documents', () => this.#extract(tasks));
-    const selection = await this.#timed('selection', () => this.#select(results));
+    const selection = await this.#timed('selection', () => this.#select(references, results));
     const { shards, heldout } = await this.#timed('shards', () => this.#writeShards(selection, results));
-    return this.#finish(tasks, results, selection.report, shards, heldout);
+    return this.#finish(tasks, references, results, selection.report, shards, heldout);
   }
 
   async #timed<T>(name: string, step: () => Promise<T>): Promise<T> {
@@ -99,23 +104,22 @@ class CurationRun {
     return value;
   }
 
-  async #inventory(): Promise<InputTask[]> {
+  async #inventory({ files }: References): Promise<InputTask[]> {
     const tasks = await takeInventory(this.plan, this.options.signal).catch((error: unknown) => {
       throwIfAborted(this.options.signal);
       throw error;
     });
-    const text = canonicalJson(tasks);
+    const inputs: RunInputs = { tasks, references: files };
+    const text = canonicalJson(inputs);
     const before = await readFile(this.#folder.inventory, 'utf8').catch(() => undefined);
-    if (before === undefined) await writeFileWhole(this.#folder.inventory, text);
-    else if (before !== text) {
-      throw new CurationError(
-        'INPUT_CHANGED',
-        `The input of ${this.outputFolder} changed: ${firstDifference(before, tasks)}.`,
-        {
-          value: this.outputFolder,
-          remedy: 'Give the files back their state, or curate into a new folder.',
-        },
-      );
+    if (before === undefined) {
+      await writeFileWhole(this.#folder.inventory, text);
+    } else if (before !== text) {
+      const difference = firstDifference(JSON.parse(before) as RunInputs, inputs);
+      throw new CurationError('INPUT_CHANGED', `The input of ${this.outputFolder} changed: ${difference}.`, {
+        value: this.outputFolder,
+        remedy: 'Give the files back their state, or curate into a new folder.',
+      });
     }
     return tasks;
   }
@@ -145,7 +149,7 @@ class CurationRun {
     return results;
   }
 
-  async #select(results: readonly TaskResult[]): Promise<Selection> {
+  async #select(references: References, results: readonly TaskResult[]): Promise<Selection> {
     const folder = this.#folder;
     if ((await exists(folder.selection)) && (await exists(folder.decisions)))
       return readJson<Selection>(folder.selection);
@@ -158,6 +162,7 @@ class CurationRun {
       folder,
       tasks: results,
       stats,
+      evaluationNgrams: references.evaluationNgrams,
       bands: near === false ? 0 : near.bands,
       workers: this.workers,
       onBand: (completed, total) => {
@@ -211,6 +216,7 @@ class CurationRun {
 
   async #finish(
     tasks: readonly InputTask[],
+    references: References,
     results: readonly TaskResult[],
     report: CurationReport,
     shards: OutputShard[],
@@ -225,7 +231,18 @@ class CurationRun {
     const html = renderReport(report);
     await writeFileWhole(join(this.outputFolder, 'report.json'), reportText);
     await writeFileWhole(join(this.outputFolder, 'report.html'), html);
+    const removed = results
+      .flatMap(({ stats }) => stats.contaminated.map((entry) => `${canonicalJson(entry)}\n`))
+      .join('');
+    if (this.plan.decontamination !== undefined) {
+      await writeFileWhole(join(this.outputFolder, 'decontamination.jsonl'), removed);
+    }
     const manifest = buildManifest({
+      references: references.files,
+      decontamination:
+        this.plan.decontamination === undefined
+          ? undefined
+          : { path: 'decontamination.jsonl', sha256: sha256OfText(removed) },
       plan: this.plan,
       planHash: this.planHash,
       outputFolder: this.outputFolder,
@@ -242,108 +259,6 @@ class CurationRun {
     });
     await writeFileWhole(join(this.outputFolder, 'manifest.json'), `${canonicalJson(manifest, 2)}\n`);
     await rm(this.#folder.root, { recursive: true, force: true });
-    return result(this.outputFolder, manifest, report, this.#timings);
+    return curateResult(this.outputFolder, manifest, report, this.#timings, this.#pool.timings);
   }
-}
-
-/** Marks the folder with the plan, or refuses a folder that holds something else. */
-async function claimFolder(outputFolder: string, plan: CurationPlan, planHash: string): Promise<void> {
-  await mkdir(outputFolder, { recursive: true });
-  const path = join(outputFolder, 'plan.json');
-  const text = await readFile(path, 'utf8').catch(() => undefined);
-  if (text === undefined) {
-    await writeFileWhole(path, `${canonicalJson({ planHash, plan }, 2)}\n`);
-    return;
-  }
-  let found: unknown;
-  try {
-    found = (JSON.parse(text) as { planHash?: unknown }).planHash;
-  } catch (error) {
-    throw new CurationError('OUTPUT_CORRUPT', `${path} is not JSON.`, {
-      value: path,
-      remedy: 'Delete the output folder and curate again.',
-      cause: error,
-    });
-  }
-  if (found !== planHash) {
-    throw new CurationError('OUTPUT_FOLDER_MISMATCH', `${outputFolder} holds the output of another plan.`, {
-      value: outputFolder,
-      remedy: 'Choose another output folder, or delete this one.',
-    });
-  }
-}
-
-/** The result of a folder that is whole, or undefined. Shards are checked for presence; `verifyCuration` checks their bytes. */
-async function readFinished(outputFolder: string, planHash: string): Promise<CurateResult | undefined> {
-  const path = join(outputFolder, 'manifest.json');
-  if (!(await exists(path))) return undefined;
-  const manifest = await readJson<CurationManifest>(path);
-  if (manifest.planHash !== planHash) {
-    throw new CurationError('OUTPUT_CORRUPT', `${path} belongs to another plan than plan.json.`, {
-      value: path,
-      remedy: 'Delete the output folder and curate again.',
-    });
-  }
-  for (const shard of [...manifest.shards, ...manifest.heldout]) {
-    if (!(await exists(join(outputFolder, shard.path)))) {
-      throw new CurationError('OUTPUT_CORRUPT', `${join(outputFolder, shard.path)} is missing.`, {
-        value: shard.path,
-        remedy: 'Delete the output folder and curate again.',
-      });
-    }
-  }
-  await rm(workFolder(outputFolder).root, { recursive: true, force: true });
-  return result(outputFolder, manifest, await readJson<CurationReport>(join(outputFolder, 'report.json')), {});
-}
-
-function result(
-  outputFolder: string,
-  manifest: CurationManifest,
-  report: CurationReport,
-  timings: Record<string, number>,
-): CurateResult {
-  return {
-    outputFolder,
-    shards: shardsOf(manifest.shards, outputFolder),
-    heldout: shardsOf(manifest.heldout, outputFolder),
-    manifestPath: join(outputFolder, 'manifest.json'),
-    reportPath: join(outputFolder, 'report.json'),
-    reportHtmlPath: join(outputFolder, 'report.html'),
-    report,
-    timings,
-  };
-}
-
-async function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
-}
-
-async function readJson<T>(path: string): Promise<T> {
-  const text = await readFile(path, 'utf8');
-  try {
-    return JSON.parse(text) as T;
-  } catch (error) {
-    throw new CurationError('OUTPUT_CORRUPT', `${path} is not JSON.`, {
-      value: path,
-      remedy: 'Delete the file, or the output folder, and curate again.',
-      cause: error,
-    });
-  }
-}
-
-function firstDifference(before: string, tasks: readonly InputTask[]): string {
-  const list = (all: readonly InputTask[]) =>
-    new Map(all.flatMap((task) => task.files.map((file) => [`${task.source}:${file.path}`, file] as const)));
-  const old = list(JSON.parse(before) as InputTask[]);
-  const now = list(tasks);
-  for (const [key, file] of old) {
-    const current = now.get(key);
-    if (current === undefined) return `${file.path} is gone`;
-    if (current.bytes !== file.bytes || current.modified !== file.modified) return `${file.path} was modified`;
-  }
-  for (const [key, file] of now) if (!old.has(key)) return `${file.path} is new`;
-  return 'other files';
 }

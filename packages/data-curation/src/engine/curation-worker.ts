@@ -13,18 +13,26 @@ const port = parentPort;
 if (port === null) throw new CurationError('WORKER_FAILED', 'curation-worker runs only as a worker thread.');
 
 const database = await openWorkerDatabase(temporaryFolder);
-const processor = new DocumentProcessor(plan);
+let processor: Promise<DocumentProcessor> | undefined;
 
 port.on('message', (job: WorkerJob) => {
   run(job).then(
-    () => port.postMessage({ ok: true } satisfies WorkerReply),
+    (timings) => port.postMessage({ ok: true, timings } satisfies WorkerReply),
     (error: unknown) => port.postMessage(describe(error)),
   );
 });
 
-async function run(job: WorkerJob): Promise<void> {
-  if (job.kind === 'extract') await extractTask(plan, job.task, tasksFolder, database, processor);
-  else await writeShard(job.shard, database);
+/** Returns the milliseconds spent by step. */
+async function run(job: WorkerJob): Promise<Record<string, number>> {
+  if (job.kind === 'shard') {
+    await writeShard(job.shard, database);
+    return {};
+  }
+  // Loaded on first use: writing shards needs no classifier.
+  processor ??= DocumentProcessor.create(plan);
+  const loaded = await processor;
+  await extractTask(plan, job.task, tasksFolder, database, loaded);
+  return loaded.takeTimings();
 }
 
 function describe(error: unknown): WorkerReply {

@@ -8,6 +8,7 @@ import { version as duckdbVersion } from '@duckdb/node-api';
 import packageJson from '../../package.json' with { type: 'json' };
 import type { CurationPlan } from '../plan/schema.js';
 import { curationFormatVersion } from '../plan/schema.js';
+import type { ReferenceFile } from './references.js';
 import type { OutputShard } from './types.js';
 
 export interface ManifestShard {
@@ -27,6 +28,10 @@ export interface CurationManifest {
   inputs: { path: string; files: number; bytes: number; sha256: string };
   shards: ManifestShard[];
   heldout: ManifestShard[];
+  /** Classifiers and evaluation sets that the plan names. */
+  references: ReferenceFile[];
+  /** Every document dropped for sharing text with an evaluation item. */
+  decontamination?: { path: string; sha256: string };
   report: { path: string; sha256: string };
   reportHtml: { path: string; sha256: string };
   documents: number;
@@ -42,6 +47,8 @@ export function buildManifest(fields: {
   inputs: CurationManifest['inputs'];
   shards: readonly OutputShard[];
   heldout: readonly OutputShard[];
+  references: ReferenceFile[];
+  decontamination: CurationManifest['decontamination'];
   reportSha256: string;
   reportHtmlSha256: string;
 }): CurationManifest {
@@ -58,6 +65,8 @@ export function buildManifest(fields: {
     inputs: fields.inputs,
     shards: fields.shards.map(relativeShard),
     heldout: fields.heldout.map(relativeShard),
+    references: fields.references,
+    decontamination: fields.decontamination,
     report: { path: 'report.json', sha256: fields.reportSha256 },
     reportHtml: { path: 'report.html', sha256: fields.reportHtmlSha256 },
     documents: fields.shards.reduce((sum, shard) => sum + shard.documents, 0),

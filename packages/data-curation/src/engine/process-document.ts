@@ -1,20 +1,23 @@
 /**
- * The per-document part of a curation: domain, language, filters, quality, hashes. A pure function of the document and the plan, so
- * that any worker may do it. One processor serves one thread: it reuses tables between documents.
+ * The per-document part of a curation: domain, language, filters, decontamination, quality, hashes. A pure function of the document
+ * and the plan, so that any worker may do it. One processor serves one thread: it reuses tables between documents.
  */
 
 import { createHash } from 'node:crypto';
-import { classifyDomain } from '../domains/rule-classifier.js';
+import { loadNgramIndex } from '../decontamination/load-sets.js';
+import type { NgramIndex } from '../decontamination/ngram-index.js';
 import { MinHasher } from '../dedup/minhash.js';
+import { createDomainClassifier } from '../domains/classify.js';
 import type { DocumentFilter } from '../filters/filter.js';
 import { createFilter } from '../filters/registry.js';
 import type { CurationPlan } from '../plan/schema.js';
 import type { SourcePlan } from '../plan/source-schema.js';
-import { linearQuality } from '../quality/linear-score.js';
+import { createQualityScorer } from '../quality/scorer.js';
 import type { RawDocument } from '../sources/raw-document.js';
 import { CandidateDocument } from '../text/candidate.js';
 import { codeLanguageOf } from '../text/file-kinds.js';
 import { naturalLanguage } from '../text/language.js';
+import { wordHashes } from '../text/word-hashes.js';
 import { hash32 } from '../util/hash.js';
 import type { StoredDocument } from './document-store.js';
 import type { TaskStats } from './task-stats.js';
@@ -22,13 +25,29 @@ import { countInto, recordDrop } from './task-stats.js';
 
 const excerptCharacters = 400;
 
+interface AppliedFilter {
+  filter: DocumentFilter;
+  domains: ReadonlySet<string> | undefined;
+}
+
+interface ProcessorParts {
+  classifyDomain: (document: CandidateDocument) => string;
+  scoreQuality: (document: CandidateDocument) => number;
+  evaluationNgrams: NgramIndex | undefined;
+}
+
 export class DocumentProcessor {
   readonly #plan: CurationPlan;
-  readonly #filters: readonly { filter: DocumentFilter; domains: ReadonlySet<string> | undefined }[];
+  readonly #parts: ProcessorParts;
+  readonly #filters: readonly AppliedFilter[];
   readonly #minHasher: MinHasher | undefined;
+  /** Milliseconds spent by step since `takeTimings`. */
+  #timings: Record<string, number> = {};
+  #lap = 0;
 
-  constructor(plan: CurationPlan) {
+  private constructor(plan: CurationPlan, parts: ProcessorParts) {
     this.#plan = plan;
+    this.#parts = parts;
     this.#filters = plan.filters.map((filterPlan) => ({
       filter: createFilter(filterPlan),
       domains: filterPlan.domains === undefined ? undefined : new Set(filterPlan.domains),
@@ -36,68 +55,55 @@ export class DocumentProcessor {
     this.#minHasher = plan.deduplication.near === false ? undefined : new MinHasher(plan.deduplication.near);
   }
 
+  /** Loads the classifiers and evaluation sets that the plan names. */
+  static async create(plan: CurationPlan): Promise<DocumentProcessor> {
+    return new DocumentProcessor(plan, {
+      classifyDomain: await createDomainClassifier(plan.domains),
+      scoreQuality: await createQualityScorer(plan.quality),
+      evaluationNgrams: plan.decontamination === undefined ? undefined : await loadNgramIndex(plan.decontamination),
+    });
+  }
+
   /** Bands of a signature; 0 without near-duplicate removal. */
   get bands(): number {
     return this.#minHasher?.bands ?? 0;
   }
 
+  takeTimings(): Record<string, number> {
+    const timings = this.#timings;
+    this.#timings = {};
+    return timings;
+  }
+
   /** The document to store, or undefined when it was dropped; either way it is counted. */
   process(raw: RawDocument, source: SourcePlan, stats: TaskStats): StoredDocument | undefined {
+    this.#lap = performance.now();
     stats.read.documents++;
     if (raw.text === undefined) {
       stats.read.textBytes += raw.inputBytes;
       countInto(stats.sources, source.name, 1, raw.inputBytes);
-      this.recordDrop(
-        stats,
-        'decode',
-        'binary data',
-        raw.id,
-        source.domain ?? 'other',
-        'no text encoding fits',
-        '',
-        raw.inputBytes,
-      );
+      const domain = source.domain ?? 'other';
+      this.recordDrop(stats, 'decode', 'binary data', raw.id, domain, 'no text encoding fits', '', raw.inputBytes);
       return undefined;
     }
-    const document = new CandidateDocument({
-      id: raw.id,
-      source: source.name,
-      path: raw.path,
-      text: raw.text,
-      license: raw.license,
-    });
-    document.domain = source.domain ?? classifyDomain(document);
-    document.language =
-      document.domain === 'code' ? (codeLanguageOf(raw.path) ?? 'und') : naturalLanguage(document.text);
-    const bytesRead = Buffer.byteLength(document.text);
+    const { id, path, text, license } = raw;
+    const document = new CandidateDocument({ id, source: source.name, path, text, license });
+    document.domain = source.domain ?? this.#parts.classifyDomain(document);
+    this.#clock('domain');
+    document.language = document.domain === 'code' ? (codeLanguageOf(path) ?? 'und') : naturalLanguage(text);
+    this.#clock('language identification');
+    const bytesRead = Buffer.byteLength(text);
     stats.read.textBytes += bytesRead;
     countInto(stats.sources, source.name, 1, bytesRead);
     countInto(stats.domains, document.domain, 1, bytesRead);
     countInto(stats.languages, document.language, 1, bytesRead);
     stats.licenses[document.license] = (stats.licenses[document.license] ?? 0) + 1;
     for (const repair of raw.repairs) countChange(stats, 'encoding repair', repair);
-
-    for (const { filter, domains } of this.#filters) {
-      if (domains !== undefined && !domains.has(document.domain)) continue;
-      const outcome = filter.apply(document);
-      if (outcome === undefined) continue;
-      if ('drop' in outcome) {
-        this.recordDrop(
-          stats,
-          filter.name,
-          outcome.drop,
-          raw.id,
-          document.domain,
-          outcome.detail,
-          document.text,
-          bytesRead,
-        );
-        return undefined;
-      }
-      document.text = outcome.text;
-      countChange(stats, filter.name, outcome.change);
-    }
-    return this.#describe(document);
+    if (!this.#passesFilters(document, stats, bytesRead)) return undefined;
+    const words = wordHashes(document.text);
+    this.#clock('words');
+    if (this.#isContaminated(document, words, stats, bytesRead)) return undefined;
+    return this.#describe(document, words);
   }
 
   recordDrop(
@@ -115,23 +121,62 @@ export class DocumentProcessor {
     recordDrop(stats, filter, reason, textBytes, example, this.#plan.output.examples);
   }
 
-  #describe(document: CandidateDocument): StoredDocument {
+  #passesFilters(document: CandidateDocument, stats: TaskStats, bytesRead: number): boolean {
+    for (const { filter, domains } of this.#filters) {
+      if (domains !== undefined && !domains.has(document.domain)) continue;
+      const outcome = filter.apply(document);
+      this.#clock(filter.name);
+      if (outcome === undefined) continue;
+      if ('drop' in outcome) {
+        const { id, domain, text } = document;
+        this.recordDrop(stats, filter.name, outcome.drop, id, domain, outcome.detail, text, bytesRead);
+        return false;
+      }
+      document.text = outcome.text;
+      countChange(stats, filter.name, outcome.change);
+    }
+    return true;
+  }
+
+  #isContaminated(document: CandidateDocument, words: Int32Array, stats: TaskStats, bytesRead: number): boolean {
+    const plan = this.#plan.decontamination;
+    const found = this.#parts.evaluationNgrams?.find(words);
+    this.#clock('decontamination');
+    if (plan === undefined || found === undefined || found.matches < plan.minimumMatches) return false;
+    const { id, domain, text } = document;
+    stats.contaminated.push({ id, set: found.set, item: found.item, matches: found.matches });
+    const detail = `${found.matches} ${plan.ngramWords}-grams of item ${found.item}`;
+    this.recordDrop(stats, 'decontamination', found.set, id, domain, detail, text, bytesRead);
+    return true;
+  }
+
+  #describe(document: CandidateDocument, words: Int32Array): StoredDocument {
     const { text } = document;
+    const quality = this.#parts.scoreQuality(document);
+    this.#clock('quality');
     const digest = createHash('sha256').update(text).digest();
-    const signature = this.#minHasher?.signature(text);
-    return {
+    const signature = this.#minHasher?.signatureOfWords(words);
+    const stored = {
       id: document.id,
       text,
       textBytes: Buffer.byteLength(text),
       source: document.source,
       domain: document.domain,
       language: document.language,
-      quality: linearQuality(text, document.domain === 'code' ? 'code' : 'prose'),
+      quality,
       exactHigh: digest.readBigUInt64BE(0),
       exactLow: digest.readBigUInt64BE(8),
       rank: hash32('rank', this.#plan.seed, document.id),
       bands: signature === undefined ? undefined : this.#minHasher!.bandKeys(signature),
     };
+    this.#clock('signature');
+    return stored;
+  }
+
+  #clock(step: string): void {
+    const now = performance.now();
+    this.#timings[step] = (this.#timings[step] ?? 0) + now - this.#lap;
+    this.#lap = now;
   }
 }
 

@@ -11,6 +11,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { DuckDBInstance } from '@duckdb/node-api';
+import type { NgramIndex } from '../decontamination/ngram-index.js';
 import { buildClusters } from '../dedup/clusters.js';
 import type { MixtureGroup, MixtureSolution } from '../mixture/solver.js';
 import { solveMixture } from '../mixture/solver.js';
@@ -45,6 +46,7 @@ export interface SelectOptions {
   /** In order of their task number. */
   tasks: readonly Pick<TaskResult, 'task' | 'documents' | 'parts'>[];
   stats: TaskStats;
+  evaluationNgrams: NgramIndex | undefined;
   bands: number;
   workers: number;
   onBand: (done: number, total: number) => void;

@@ -18,6 +18,15 @@ export interface TaskStats {
   licenses: Record<string, number>;
   sources: Record<string, CountedBytes>;
   badInputs: { counts: Record<string, number>; examples: BadInput[] };
+  /** Every document dropped for sharing text with an evaluation item. */
+  contaminated: ContaminatedDocument[];
+}
+
+export interface ContaminatedDocument {
+  id: string;
+  set: string;
+  item: number;
+  matches: number;
 }
 
 const maximumBadInputExamples = 200;
@@ -32,6 +41,7 @@ export function emptyStats(): TaskStats {
     licenses: {},
     sources: {},
     badInputs: { counts: {}, examples: [] },
+    contaminated: [],
   };
 }
 
@@ -88,6 +98,7 @@ export function mergeStats(total: TaskStats, part: TaskStats, maximumExamples: n
     const entry = (total.changes[filter] ??= {});
     for (const [change, count] of Object.entries(changes)) entry[change] = (entry[change] ?? 0) + count;
   }
+  total.contaminated.push(...part.contaminated);
   for (const [reason, count] of Object.entries(part.badInputs.counts)) {
     total.badInputs.counts[reason] = (total.badInputs.counts[reason] ?? 0) + count;
   }

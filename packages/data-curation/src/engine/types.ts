@@ -43,6 +43,8 @@ export interface CurateResult {
   report: CurationReport;
   /** Wall-clock seconds by step of this call (resumed steps cost none); not part of the files, which are reproducible. */
   timings: Record<string, number>;
+  /** Thread-seconds of per-document work by step (filters by name), over all workers. */
+  documentTimings: Record<string, number>;
 }
 
 /** One row of a shard; the Parquet columns have these names and this order. */

@@ -19,7 +19,15 @@ export async function verifyCuration(outputFolder: string): Promise<CurationMani
       cause: error,
     });
   }
-  for (const file of [...manifest.shards, ...manifest.heldout, manifest.inputs, manifest.report, manifest.reportHtml]) {
+  const files: { path: string; sha256: string }[] = [
+    ...manifest.shards,
+    ...manifest.heldout,
+    manifest.inputs,
+    manifest.report,
+    manifest.reportHtml,
+  ];
+  if (manifest.decontamination !== undefined) files.push(manifest.decontamination);
+  for (const file of files) {
     const found = await sha256OfFile(join(outputFolder, file.path)).catch(() => 'missing');
     if (found !== file.sha256) {
       throw new CurationError(

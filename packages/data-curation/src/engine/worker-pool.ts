@@ -19,6 +19,8 @@ export class WorkerPool {
   readonly #size: number;
   readonly #workerData: WorkerData;
   /** Threads started so far; they live until `close`, since each loads tables and a database. */
+  /** Thread-seconds by step of per-document work. */
+  readonly timings: Record<string, number> = {};
   readonly #threads: (Worker | undefined)[] = [];
 
   constructor(size: number, workerData: WorkerData) {
@@ -35,7 +37,10 @@ export class WorkerPool {
         while (next < jobs.length && failure === undefined && options.signal?.aborted !== true) {
           const job = jobs[next++];
           const thread = (this.#threads[index] ??= this.#start(index));
-          await ask(thread, options.toMessage(job));
+          const timings = await ask(thread, options.toMessage(job));
+          for (const [step, milliseconds] of Object.entries(timings)) {
+            this.timings[step] = (this.timings[step] ?? 0) + milliseconds / 1000;
+          }
           options.onDone(job);
         }
       } catch (error) {
@@ -73,7 +78,7 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
   }
 }
 
-function ask(worker: Worker, message: WorkerJob): Promise<void> {
+function ask(worker: Worker, message: WorkerJob): Promise<Record<string, number>> {
   return new Promise((resolve, reject) => {
     const done = (settle: () => void) => {
       worker.off('message', onMessage).off('error', onError).off('exit', onExit);
@@ -81,7 +86,7 @@ function ask(worker: Worker, message: WorkerJob): Promise<void> {
     };
     const onMessage = (reply: WorkerReply) =>
       done(() => {
-        if (reply.ok) resolve();
+        if (reply.ok) resolve(reply.timings);
         else reject(new CurationError(reply.code, reply.message, { value: reply.value }));
       });
     const onError = (error: unknown) =>

@@ -13,4 +13,6 @@ export interface WorkerData {
 
 export type WorkerJob = { kind: 'extract'; task: InputTask } | { kind: 'shard'; shard: ShardJob };
 
-export type WorkerReply = { ok: true } | { ok: false; code: CurationErrorCode; message: string; value?: string };
+export type WorkerReply =
+  | { ok: true; timings: Record<string, number> }
+  | { ok: false; code: CurationErrorCode; message: string; value?: string };

@@ -9,6 +9,7 @@ import { defaultFilters, filterSchema } from '../filters/registry.js';
 import { weightCurveSchema } from '../mixture/weight-curves.js';
 import { canonicalJson } from '../util/canonical-json.js';
 import { sha256OfText } from '../util/files.js';
+import { decontaminationSchema, domainsSchema, qualitySchema } from './reference-schema.js';
 import { deduplicationSchema } from './deduplication-schema.js';
 import { sourceSchema } from './source-schema.js';
 
@@ -23,6 +24,10 @@ const curationPlanSchema = z.strictObject({
   sources: z.array(sourceSchema).min(1),
   /** Applied in this order; each may be limited to some domains. */
   filters: z.array(filterSchema).prefault(defaultFilters),
+  domains: domainsSchema.default({ method: 'rules' }),
+  quality: qualitySchema.default([{ method: 'rules' }]),
+  /** Evaluation sets that no training document may share n-grams with. */
+  decontamination: decontaminationSchema.optional(),
   deduplication: deduplicationSchema.prefault({}),
   heldout: z
     .strictObject({

@@ -63,6 +63,12 @@ export async function buildReport(connection: DuckDBConnection, input: ReportInp
         .sort((a, b) => b.count - a.count || compareStrings(a.reason, b.reason)),
       examples: stats.badInputs.examples,
     },
+    decontamination: (plan.decontamination?.sets ?? []).map(({ name }) => ({
+      set: name,
+      checkedItems: input.evaluationNgrams?.checked[name] ?? 0,
+      uncheckedItems: input.evaluationNgrams?.unchecked[name] ?? 0,
+      documents: stats.contaminated.filter(({ set }) => set === name).length,
+    })),
     notes: notes(plan, input),
   };
 }
@@ -98,7 +104,7 @@ async function funnel(connection: DuckDBConnection, input: ReportInput): Promise
   const { stats, plan } = input;
   const steps: FunnelStep[] = [{ step: 'read', description: 'Documents found in the sources.', ...stats.read }];
   const current = { ...stats.read };
-  const order = ['size', 'decode', ...new Set(plan.filters.map((filter) => filter.filter))];
+  const order = ['size', 'decode', ...new Set(plan.filters.map((filter) => filter.filter)), 'decontamination'];
   for (const filter of order) {
     const reasons = stats.drops[filter];
     if (reasons === undefined) continue;

@@ -11,6 +11,7 @@ const descriptions: Readonly<Record<string, string>> = {
   gopherRepetition: 'Documents that repeat themselves were dropped (rules of Gopher).',
   c4: 'Pages without real sentences were dropped, and lines that are not sentences removed (rules of C4).',
   fineweb: 'List-like and repetitive pages were dropped (rules of FineWeb).',
+  decontamination: 'Documents that share text with an evaluation set were dropped.',
   generatedCode: 'Code written by programs was dropped.',
   minifiedCode: 'Minified and packed code was dropped.',
   personalData: 'Personal data was masked.',

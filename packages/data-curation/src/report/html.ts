@@ -31,6 +31,7 @@ ${duplicateSection(report)}
 ${qualitySection(report)}
 ${languageSection(report)}
 ${sampleSection(report)}
+${decontaminationSection(report)}
 ${badInputSection(report)}
 <p class="foot">Plan ${escapeHtml(report.planHash.slice(0, 16))}. The same plan and input give this page again, byte for byte.</p>
 </body>
@@ -191,6 +192,22 @@ function sampleSection(report: CurationReport): string {
     'Some of what is kept',
     'Chosen by hash, the same number from each domain.',
     items.join(''),
+  );
+}
+
+function decontaminationSection(report: CurationReport): string {
+  if (report.decontamination.length === 0) return '';
+  const rows = report.decontamination.map(
+    (
+      entry,
+    ) => `<tr><th scope="row">${escapeHtml(entry.set)}</th><td class="number">${formatCount(entry.checkedItems)}</td>
+      <td class="number">${formatCount(entry.uncheckedItems)}</td><td class="number">${formatCount(entry.documents)}</td></tr>`,
+  );
+  return section(
+    'decontamination',
+    'Evaluation sets kept out',
+    'Documents that share a run of words with an item of these sets were dropped; items shorter than the run cannot be looked for. The list is in decontamination.jsonl.',
+    `<table><thead><tr><th>set</th><th>items looked for</th><th>too short</th><th>documents dropped</th></tr></thead><tbody>${rows.join('')}</tbody></table>`,
   );
 }
 

@@ -87,5 +87,7 @@ export interface CurationReport {
   quality: { domain: string; histogram: Histogram }[];
   samples: SampledDocument[];
   badInputs: { counts: { reason: string; count: number }[]; examples: BadInput[] };
+  /** For each evaluation set: its items, those too short to be looked for, and the documents dropped. */
+  decontamination: { set: string; checkedItems: number; uncheckedItems: number; documents: number }[];
   notes: string[];
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { JsonlSourcePlan } from '../plan/source-schema.js';
 import { repairText } from '../text/encoding-repair.js';
 import { hash32 } from '../util/hash.js';
-import { readLines } from './line-reader.js';
+import { compressionOf, readLines } from './line-reader.js';
 import type { InputFile, RawDocument, SourceObserver } from './raw-document.js';
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
@@ -17,7 +17,7 @@ export async function* readJsonl(
   observer: SourceObserver,
 ): AsyncGenerator<RawDocument> {
   for (const file of files) {
-    const compression = file.path.endsWith('.gz') ? 'gzip' : 'none';
+    const compression = compressionOf(file.path);
     for await (const event of readLines(join(root, file.path), compression, source.maximumLineBytes)) {
       if (event.kind === 'end') {
         observer.onFile({ path: file.path, bytes: event.bytes, sha256: event.sha256 });

@@ -10,17 +10,20 @@ import { createGunzip } from 'node:zlib';
 
 const chunkBytes = 1 << 16;
 
+export type Compression = 'none' | 'gzip';
+
+/** By the end of the file name. */
+export function compressionOf(name: string): Compression {
+  return name.endsWith('.gz') ? 'gzip' : 'none';
+}
+
 export type LineEvent =
   | { kind: 'line'; number: number; bytes: Buffer }
   | { kind: 'long'; number: number; length: number }
   | { kind: 'damage'; reason: string }
   | { kind: 'end'; bytes: number; sha256: string };
 
-export async function* readLines(
-  path: string,
-  compression: 'none' | 'gzip',
-  maximum: number,
-): AsyncGenerator<LineEvent> {
+export async function* readLines(path: string, compression: Compression, maximum: number): AsyncGenerator<LineEvent> {
   let number = 0;
   let pending: Buffer[] = [];
   let pendingLength = 0;
@@ -68,7 +71,7 @@ class DamagedFile extends Error {}
 
 async function* decompressed(
   path: string,
-  compression: 'none' | 'gzip',
+  compression: Compression,
   onRaw: (raw: Buffer) => void,
 ): AsyncGenerator<Buffer> {
   const handle = await open(path, 'r');
