@@ -19,6 +19,9 @@ import type {
   GenerationRequest,
 } from './types.js';
 
+/** Logits held at once; more sequences are sampled in groups. */
+const maximumLogits = 2 ** 24;
+
 function checkedOption(name: string, value: number): number {
   if (Number.isInteger(value) && value >= 1) return value;
   throw new ModelError('INVALID_ARGUMENT', `${name} is ${value}.`, { value, remedy: 'Use a whole number from 1.' });
@@ -176,16 +179,20 @@ export class GenerationEngine {
       }
       if (chunk.count === sequence.pending) rows.push(row - 1);
     }
-    let sampled: SampledToken[] = [];
+    const sampled: SampledToken[] = [];
     tf.tidy(() => {
       // No request goes beyond maximumPositions, so dynamic RoPE is plain RoPE here and earlier keys stay valid.
       const sequenceLength = this.model.config.maximumPositions;
       const inputs = { tokens, positions, sequenceLength, recomputeBlocks: false };
       const hidden = this.model.forward(inputs, this.cache.attention(chunks));
-      if (rows.length === 0) return;
-      const logits = this.model.logits(hidden, Int32Array.from(rows));
-      const sequences = complete.map(({ sequence }) => sequence);
-      sampled = sampleSequences(logits, sequences);
+      const group = Math.max(1, Math.floor(maximumLogits / this.model.config.vocabularySize));
+      for (let start = 0; start < rows.length; start += group) {
+        const sequences = complete.slice(start, start + group).map(({ sequence }) => sequence);
+        tf.tidy(() => {
+          const logits = this.model.logits(hidden, Int32Array.from(rows.slice(start, start + group)));
+          sampled.push(...sampleSequences(logits, sequences));
+        });
+      }
     });
     return sampled;
   }
