@@ -1,15 +1,15 @@
 /**
  * Byte-level BPE over UTF-8 bytes: scanner → pre-token cache → merges, straight into one growing Uint32Array. Nothing is
  * allocated for a token. The cache is keyed on the pre-token's bytes: up to 8 bytes live inside the slot as two 32-bit
- * words, longer ones (to `maximumCachedBytes`) in a byte arena. It stops growing when full, so memory is bounded; what it
- * holds never changes an id.
+ * words, longer ones (to `maximumCachedBytes`) in a byte arena. A full cache starts anew, which bounds its memory (about
+ * 10 MB) and keeps what is frequent now; what it holds never changes an id.
  */
 import type { MergeTable } from './merge-table.js';
 import { mergeWord } from './merge-word.js';
 import type { PreTokenScanner } from './pre-token-scanner.js';
 import { bytesToToken } from './byte-level-alphabet.js';
 
-export interface EncoderModel {
+export interface ByteModel {
   scanner: PreTokenScanner;
   /** Token id of every byte. */
   byteTokens: Int32Array;
@@ -33,7 +33,7 @@ export class BytePairEncoder {
   output = new Uint32Array(1 << 12);
   length = 0;
 
-  private readonly model: EncoderModel;
+  private readonly model: ByteModel;
   /** Four words a slot: key (low and high word, or hash and arena offset), byte count | token count << 8, value. */
   private readonly slots = new Int32Array(cacheSlots * 4);
   private entries = 0;
@@ -43,7 +43,7 @@ export class BytePairEncoder {
   private valueLength = 0;
   private symbols = new Int32Array(256);
 
-  constructor(model: EncoderModel) {
+  constructor(model: ByteModel) {
     this.model = model;
   }
 
@@ -59,7 +59,7 @@ export class BytePairEncoder {
       let output = this.output;
       let length = this.length;
       while (position < limit) {
-        const next = scanner(bytes, position, end);
+        const next = scanner.next(bytes, position, end);
         const size = next - position;
         if (size <= 8) {
           const low = view.getInt32(position, true) & lowMasks[size];
@@ -116,7 +116,7 @@ export class BytePairEncoder {
   private encodeShort(bytes: Uint8Array, start: number, end: number, slot: number, low: number, high: number): void {
     const from = this.length;
     this.mergePreToken(bytes, start, end);
-    if (this.entries >= maximumEntries) return;
+    if (this.entries >= maximumEntries) return this.clearCache();
     this.entries++;
     this.slots[slot] = low;
     this.slots[slot + 1] = high;
@@ -149,11 +149,18 @@ export class BytePairEncoder {
     }
     const from = this.length;
     this.mergePreToken(bytes, start, end);
-    if (this.entries >= maximumEntries) return;
+    if (this.entries >= maximumEntries) return this.clearCache();
     this.entries++;
     slots[slot] = hash;
     slots[slot + 1] = this.storeKey(bytes, start, end);
     this.fillValue(slot, size, from);
+  }
+
+  private clearCache(): void {
+    this.slots.fill(0);
+    this.entries = 0;
+    this.keyLength = 0;
+    this.valueLength = 0;
   }
 
   private storeKey(bytes: Uint8Array, start: number, end: number): number {

@@ -19,7 +19,7 @@ export {
 export { tokenizeCorpus, type TokenizeCorpusOptions } from './shards/tokenize-corpus.js';
 export { verifyTokenShards } from './shards/verify-token-shards.js';
 export { StreamingDecoder } from './streaming-decoder.js';
-export { Tokenizer, type DecodeOptions, type EncodeOptions } from './tokenizer.js';
+export { Tokenizer, type DecodeOptions, type EncodeBatchOptions, type EncodeOptions } from './tokenizer.js';
 export { standardSpecialTokens } from './tokenizer-definition.js';
 export {
   readTokenizerConfig,

@@ -4,25 +4,28 @@
  */
 
 export class MergeTable {
-  private readonly slots: Int32Array;
+  /** Left id, right id, rank and merged id of each slot; −1 in empty ones. Shared memory, so threads share one table. */
+  readonly slots: Int32Array;
   private readonly mask: number;
 
+  /** A view of another table's slots. */
+  constructor(slots: Int32Array) {
+    this.slots = slots;
+    this.mask = slots.length / 4 - 1;
+  }
+
   /** `merges`: left id, right id, merged id, in order of rank; a pair that occurs twice keeps its last rank. */
-  constructor(merges: Int32Array) {
+  static build(merges: Int32Array): MergeTable {
     const count = merges.length / 3;
     let capacity = 16;
     while (capacity < count * 2) capacity *= 2;
-    this.mask = capacity - 1;
-    this.slots = new Int32Array(capacity * 4).fill(-1);
+    const table = new MergeTable(new Int32Array(new SharedArrayBuffer(capacity * 16)).fill(-1));
     for (let rank = 0; rank < count; rank++) {
       const left = merges[rank * 3];
       const right = merges[rank * 3 + 1];
-      const slot = this.find(left, right);
-      this.slots[slot] = left;
-      this.slots[slot + 1] = right;
-      this.slots[slot + 2] = rank;
-      this.slots[slot + 3] = merges[rank * 3 + 2];
+      table.slots.set([left, right, rank, merges[rank * 3 + 2]], table.find(left, right));
     }
+    return table;
   }
 
   /** The slot of a pair, or the empty slot where it would be; `rankAt` tells them apart. */

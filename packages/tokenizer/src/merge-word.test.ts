@@ -30,7 +30,7 @@ describe('mergeWord', () => {
         seen.add(pair.join());
         merges.push([...pair, 4 + merges.length]);
       }
-      const table = new MergeTable(Int32Array.from(merges.flat()));
+      const table = MergeTable.build(Int32Array.from(merges.flat()));
       const length = 1 + Math.floor(random() * (round % 2 === 0 ? 32 : 300));
       const symbols = Array.from({ length }, () => Math.floor(random() * 4));
       const merged = Int32Array.from(symbols);
@@ -40,7 +40,7 @@ describe('mergeWord', () => {
   });
 
   it('takes a word of a million equal symbols in its stride', () => {
-    const table = new MergeTable(Int32Array.of(0, 0, 1, 1, 1, 2, 2, 2, 3));
+    const table = MergeTable.build(Int32Array.of(0, 0, 1, 1, 1, 2, 2, 2, 3));
     const symbols = new Int32Array(1_000_003);
     const kept = mergeWord(symbols, symbols.length, table);
     expect(kept).toBe(125_000 + 2);

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { huggingFaceSplitter } from '../test/support/hugging-face.js';
 import { nastyString, randomNumbers, realTexts } from '../test/support/texts.js';
 import { bytesToToken } from './byte-level-alphabet.js';
-import { createPreTokenScanner } from './pre-token-scanner.js';
+import { PreTokenScanner } from './pre-token-scanner.js';
 import { preTokenizerJson, preTokenizerPresets, rulesFromJson } from './pre-tokenizer.js';
 import { codePointClasses } from './unicode-classes.js';
 
@@ -19,12 +19,12 @@ const preTokenizers: [string, unknown][] = [
 ];
 
 function ownSplitter(json: unknown): (text: string) => string[] {
-  const scan = createPreTokenScanner(rulesFromJson(json));
+  const scanner = new PreTokenScanner(rulesFromJson(json));
   return (text) => {
     const bytes = new TextEncoder().encode(text);
     const pieces: string[] = [];
     for (let position = 0; position < bytes.length;) {
-      const next = scan(bytes, position, bytes.length);
+      const next = scanner.next(bytes, position, bytes.length);
       pieces.push(bytesToToken(bytes, position, next));
       position = next;
     }

@@ -19,7 +19,7 @@ const train = (preTokenizer: PreTokenizerPreset) =>
 async function expectSameIds(definition: TokenizerDefinition, texts: readonly string[]): Promise<void> {
   const tokenizer = Tokenizer.fromDefinition(definition);
   const expected = await huggingFaceIds(huggingFaceTokenizer(definition), texts);
-  const { tokens, offsets } = await tokenizer.encodeBatch(texts, { parseSpecialTokens: true });
+  const { tokens, offsets } = await tokenizer.encodeBatch(texts, { parseSpecialTokens: true, workers: 2 });
   expect(offsets.length).toBe(texts.length + 1);
   for (const [i, text] of texts.entries()) {
     const found = Array.from(tokens.subarray(offsets[i], offsets[i + 1]));
@@ -27,6 +27,7 @@ async function expectSameIds(definition: TokenizerDefinition, texts: readonly st
     const alone = tokenizer.encode(text, { parseSpecialTokens: true });
     expect(alone.join() === expected[i].join()).toBe(true);
   }
+  await tokenizer.close();
 }
 
 function nastyTexts(seed: number, count: number): string[] {

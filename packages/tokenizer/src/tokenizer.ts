@@ -7,7 +7,8 @@
 import { createHash } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createTokenizerModel, type TokenizerModel } from './tokenizer-model.js';
+import { BatchEncoder, requestLength } from './batch-encoder.js';
+import { createEncoderModel } from './encoder-model.js';
 import { TokenizerError } from './errors.js';
 import { StreamingDecoder } from './streaming-decoder.js';
 import { TextEncoding } from './text-encoding.js';
@@ -15,12 +16,19 @@ import {
   checkTokenizerDefinition,
   parseTokenizerDefinition,
   serializeTokenizerDefinition,
+  tokenByteTable,
 } from './tokenizer-definition.js';
 import type { EncodedBatch, TokenizerDefinition } from './types.js';
+import { resolveWorkerCount } from './worker-pool.js';
 
 export interface EncodeOptions {
   /** Turn the text of special tokens into their ids; default false. */
   parseSpecialTokens?: boolean;
+}
+
+export interface EncodeBatchOptions extends EncodeOptions {
+  /** Worker threads; 0 for none besides this one; default one for each core. Small batches need none. */
+  workers?: number;
 }
 
 export interface DecodeOptions {
@@ -36,16 +44,27 @@ export class Tokenizer {
   readonly vocabularySize: number;
   /** Special tokens and their ids. */
   readonly specialTokens: ReadonlyMap<string, number>;
-  private readonly model: TokenizerModel;
+  private readonly specialIds: ReadonlySet<number>;
+  private readonly tokenIds: ReadonlyMap<string, number>;
+  /** Bytes of each id; holes where a definition skips an id. */
+  private readonly bytesOfTokens: readonly (Uint8Array | undefined)[];
   private readonly encoding: TextEncoding;
+  private readonly batchEncoder: BatchEncoder;
 
   private constructor(definition: TokenizerDefinition, serialized: string | Uint8Array) {
     this.definition = definition;
     this.sha256 = createHash('sha256').update(serialized).digest('hex');
-    this.model = createTokenizerModel(definition);
-    this.vocabularySize = this.model.tokenBytes.length;
-    this.specialTokens = this.model.specialTokens;
-    this.encoding = new TextEncoding(this.model);
+    const model = createEncoderModel(definition);
+    this.encoding = new TextEncoding(model);
+    this.batchEncoder = new BatchEncoder(model);
+    this.bytesOfTokens = tokenByteTable(definition);
+    this.vocabularySize = this.bytesOfTokens.length;
+    const special = definition.added_tokens.filter((token) => token.special);
+    this.specialTokens = new Map(special.map(({ content, id }) => [content, id]));
+    this.specialIds = new Set(special.map(({ id }) => id));
+    const tokenIds = new Map(Object.entries(definition.model.vocab));
+    for (const { content, id } of definition.added_tokens) tokenIds.set(content, id);
+    this.tokenIds = tokenIds;
   }
 
   /**
@@ -91,11 +110,15 @@ export class Tokenizer {
     return this.encoding.copy();
   }
 
-  /** Ids of many texts, end to end in one array. */
-  async encodeBatch(
-    texts: readonly string[],
-    { parseSpecialTokens = false }: EncodeOptions = {},
-  ): Promise<EncodedBatch> {
+  /**
+   * Ids of many texts, end to end in one array. Large batches go to worker threads, which are kept for the next batch and
+   * do not keep the process alive; `close` ends them.
+   */
+  async encodeBatch(texts: readonly string[], options: EncodeBatchOptions = {}): Promise<EncodedBatch> {
+    const { parseSpecialTokens = false } = options;
+    const workers = resolveWorkerCount(options.workers);
+    const length = texts.reduce((sum, text) => sum + text.length, 0);
+    if (workers > 0 && length > 2 * requestLength) return this.batchEncoder.encode(texts, parseSpecialTokens, workers);
     const offsets = new Float64Array(texts.length + 1);
     this.encoding.reset();
     for (const [i, text] of texts.entries()) {
@@ -113,7 +136,7 @@ export class Tokenizer {
     const parts: Uint8Array[] = [];
     for (let i = 0; i < ids.length; i++) {
       const bytes = this.tokenBytes(ids[i]);
-      if (!(skipSpecial && this.model.specialIds.has(ids[i]))) parts.push(bytes);
+      if (!(skipSpecial && this.specialIds.has(ids[i]))) parts.push(bytes);
     }
     return new TextDecoder('utf-8', { ignoreBOM: true }).decode(Buffer.concat(parts));
   }
@@ -121,13 +144,13 @@ export class Tokenizer {
   /** A decoder for ids that arrive one by one: it never gives out half a character. */
   createDecoder({ skipSpecial = false }: DecodeOptions = {}): StreamingDecoder {
     return new StreamingDecoder((id) =>
-      skipSpecial && this.model.specialIds.has(id) ? new Uint8Array() : this.tokenBytes(id),
+      skipSpecial && this.specialIds.has(id) ? new Uint8Array() : this.tokenBytes(id),
     );
   }
 
   /** The id of a token: a special token by its text, any other by its byte-level spelling (`Ġthe` is ` the`). */
   tokenId(token: string): number | undefined {
-    return this.model.tokenIds.get(token);
+    return this.tokenIds.get(token);
   }
 
   /**
@@ -135,7 +158,7 @@ export class Tokenizer {
    * @throws TokenizerError `UNKNOWN_TOKEN_ID`
    */
   tokenBytes(id: number): Uint8Array {
-    const bytes = this.model.tokenBytes[id];
+    const bytes = this.bytesOfTokens[id];
     if (bytes === undefined) {
       throw new TokenizerError('UNKNOWN_TOKEN_ID', `There is no token with id ${id}.`, {
         value: id,
@@ -143,5 +166,10 @@ export class Tokenizer {
       });
     }
     return bytes;
+  }
+
+  /** Ends the worker threads of `encodeBatch`, if any were started; the tokenizer can still be used. */
+  async close(): Promise<void> {
+    await this.batchEncoder.close();
   }
 }

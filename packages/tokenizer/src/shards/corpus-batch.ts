@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { TokenizerError } from '../errors.js';
-import type { TokenizerDefinition } from '../types.js';
+import type { EncoderModel } from '../encoder-model.js';
 import { defaultDomain, readParquetRange, type ParquetRange } from './parquet-source.js';
 import type { DocumentEncoder, TokenizedDocuments } from './tokenized-documents.js';
 
@@ -21,7 +21,7 @@ export type CorpusBatch =
   { kind: 'parquet'; firstRow: number; range: ParquetRange } | { kind: 'rows'; firstRow: number; rows: CorpusRow[] };
 
 export interface CorpusWorkerData {
-  definition: TokenizerDefinition;
+  model: EncoderModel;
   endOfText: number;
   wide: boolean;
 }

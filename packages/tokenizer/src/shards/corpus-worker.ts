@@ -4,8 +4,8 @@ import { serveRequests, transferList } from '../worker-pool.js';
 import { tokenizeBatch, type CorpusBatch, type CorpusWorkerData } from './corpus-batch.js';
 import { DocumentEncoder, type TokenizedDocuments } from './tokenized-documents.js';
 
-const { definition, endOfText, wide } = workerData as CorpusWorkerData;
-const encoder = new DocumentEncoder(definition, endOfText, wide);
+const { model, endOfText, wide } = workerData as CorpusWorkerData;
+const encoder = new DocumentEncoder(model, endOfText, wide);
 
 serveRequests<CorpusBatch, TokenizedDocuments>(
   (batch) => tokenizeBatch(encoder, batch),

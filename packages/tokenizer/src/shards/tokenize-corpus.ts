@@ -11,6 +11,7 @@ import { mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { writeFileAtomic } from '../atomic-file.js';
+import { createEncoderModel } from '../encoder-model.js';
 import { TokenizerError } from '../errors.js';
 import { inOrder } from '../in-order.js';
 import { Tokenizer } from '../tokenizer.js';
@@ -100,7 +101,10 @@ export async function tokenizeCorpus(options: TokenizeCorpusOptions): Promise<Sh
   const batches = rows?.batches() ?? parquetBatches(inputs, assembler.rowsDone);
   const total = rows === undefined ? inputs.reduce((sum, input) => sum + input.rows, 0) : undefined;
   const wide = settings.tokenizer.vocabularySize > 65_536;
-  const workers = new CorpusWorkers({ definition: settings.tokenizer.definition, endOfText, wide }, settings.workers);
+  const workers = new CorpusWorkers(
+    { model: createEncoderModel(settings.tokenizer.definition), endOfText, wide },
+    settings.workers,
+  );
   try {
     for await (const { task, result } of inOrder(batches, (batch) => workers.run(batch), workers.ahead)) {
       await assembler.add(task.firstRow, result, rows);
@@ -228,7 +232,7 @@ class CorpusWorkers {
   constructor(data: CorpusWorkerData, workers: number | undefined) {
     const size = resolveWorkerCount(workers);
     this.ahead = Math.max(1, size * 2);
-    if (size === 0) this.local = new DocumentEncoder(data.definition, data.endOfText, data.wide);
+    if (size === 0) this.local = new DocumentEncoder(data.model, data.endOfText, data.wide);
     else this.pool = new WorkerPool('corpus-worker', size, data);
   }
 

@@ -1,8 +1,7 @@
 /** Documents as they travel from a worker to the writer, in flat arrays; and the encoding of texts into them. */
 import { isUtf8 } from 'node:buffer';
-import { createTokenizerModel } from '../tokenizer-model.js';
+import type { EncoderModel } from '../encoder-model.js';
 import { TextEncoding } from '../text-encoding.js';
-import type { TokenizerDefinition } from '../types.js';
 
 export interface TokenizedDocuments {
   /** All documents end to end, each with its end-of-text token. */
@@ -35,8 +34,8 @@ export class DocumentEncoder {
   private readonly endOfText: number;
   private readonly wide: boolean;
 
-  constructor(definition: TokenizerDefinition, endOfText: number, wide: boolean) {
-    this.encoding = new TextEncoding(createTokenizerModel(definition));
+  constructor(model: EncoderModel, endOfText: number, wide: boolean) {
+    this.encoding = new TextEncoding(model);
     this.endOfText = endOfText;
     this.wide = wide;
   }
@@ -77,7 +76,10 @@ export class DocumentEncoder {
 
   private encodeText(text: string | Uint8Array): number {
     if (typeof text === 'string') return this.encoding.encodeText(text, false);
-    if (isUtf8(text)) return this.encoding.encodeUtf8(text);
+    if (isUtf8(text)) {
+      this.encoding.encodeBytes(text);
+      return text.length;
+    }
     return this.encoding.encodeText(new TextDecoder('utf-8', { ignoreBOM: true }).decode(text), false);
   }
 }

@@ -1,5 +1,5 @@
 /** Counts the pre-tokens of UTF-8 texts. */
-import { createPreTokenScanner, type PreTokenScanner } from '../pre-token-scanner.js';
+import { PreTokenScanner } from '../pre-token-scanner.js';
 import type { SplitRules } from '../pre-tokenizer.js';
 import { WordCounter, type WordCounts } from './word-counter.js';
 
@@ -11,7 +11,7 @@ export class PreTokenCounter {
   private words = new WordCounter();
 
   constructor(rules: SplitRules) {
-    this.scanner = createPreTokenScanner(rules);
+    this.scanner = new PreTokenScanner(rules);
   }
 
   /** `ends`: where each text ends in `bytes`. */
@@ -20,7 +20,7 @@ export class PreTokenCounter {
     let position = 0;
     for (const end of ends) {
       while (position < end) {
-        const next = scanner(bytes, position, end);
+        const next = scanner.next(bytes, position, end);
         words.add(bytes, position, next, 1);
         position = next;
       }
