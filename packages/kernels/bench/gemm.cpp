@@ -1,6 +1,6 @@
 // Matrix products against OpenBLAS, at the shapes of a training step of `tiny` (2,048 tokens) and 1,024^3.
 //
-//   xgen_gemm_bench <threads> <rounds> [<path of libopenblas>]
+//   xgen_gemm_bench <threads> <rounds> [<variant>] [<path of libopenblas>]
 //
 // Prints one JSON object. Ours in float32 and bfloat16 and OpenBLAS run in turns, round by round, so that a busy machine slows
 // all of them; rates are of each one's best round, and medians stand beside them.
@@ -93,7 +93,8 @@ struct Contestant {
 
 int main(int argc, char** argv) {
   const int threads = argc > 1 ? std::atoi(argv[1]) : 1, rounds = argc > 2 ? std::atoi(argv[2]) : 15;
-  const OpenBlas blas = open_blas(argc > 3 ? argv[3] : nullptr, threads);
+  if (argc > 3) xgen::select_variant(argv[3]);
+  const OpenBlas blas = open_blas(argc > 4 ? argv[4] : nullptr, threads);
   xgen::set_thread_count(threads);
   std::printf("{\"threads\":%d,\"rounds\":%d,\"variant\":\"%s\",\"openblas\":\"%s\",\"products\":[", threads, rounds,
               xgen::kernels().name, blas.config.c_str());

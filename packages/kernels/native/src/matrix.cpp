@@ -42,9 +42,7 @@ void multiply_few_rows(const MatrixProduct& p, const BlockCallback* finished, co
     void* packed = thread_scratch(ScratchSlot::packed_right).reserve(t.packed_bytes(p.k, count, p.precision));
     const MatrixView right = columns_from(p.right, column);
     for (std::size_t block = 0; block < blocks; block++) {
-      for (std::size_t panel = 0; panel < count; panel++) {
-        t.pack_right(right, p.k, columns, block, panel, count, packed, p.precision);
-      }
+      t.pack_right(right, p.k, columns, block, 0, count, count, packed, p.precision);
     }
     t.multiply_block({p.left, 0, p.m, packed, count, 0, count, column, p.n, p.k, p.c, p.c_stride, p.accumulate, p.precision});
     if (finished != nullptr) finished->call(finished->context, 0, p.m, column, column + columns);
@@ -84,9 +82,7 @@ PackedRight pack_all(const MatrixView& right, std::size_t k, std::size_t columns
   const std::size_t groups = ceil_divide(panels, group);
   parallel_for(blocks * groups, [&](std::size_t task) {
     const std::size_t first = task % groups * group;
-    for (std::size_t panel = first; panel < std::min(panels, first + group); panel++) {
-      t.pack_right(right, k, columns, task / groups, panel, panels, packed, precision);
-    }
+    t.pack_right(right, k, columns, task / groups, first, std::min(panels, first + group), panels, packed, precision);
   });
   return {packed, panels};
 }

@@ -104,9 +104,9 @@ struct KernelTable {
   std::size_t row_tile, column_tile;
   std::size_t (*k_block)(std::size_t k, Precision precision);
   std::size_t (*packed_bytes)(std::size_t k, std::size_t panels, Precision precision);
-  // Packs k-block number `block` of panel `panel` (columns panel * column_tile ...) of the right operand (K x columns).
-  void (*pack_right)(const MatrixView& right, std::size_t k, std::size_t columns, std::size_t block, std::size_t panel,
-                     std::size_t panels, void* packed, Precision precision);
+  // Packs k-block number `block` of panels panel0..panel1 (columns from panel0 * column_tile) of the right operand (K x columns).
+  void (*pack_right)(const MatrixView& right, std::size_t k, std::size_t columns, std::size_t block, std::size_t panel0,
+                     std::size_t panel1, std::size_t panels, void* packed, Precision precision);
   void (*multiply_block)(const BlockProduct& product);
 
   // Rows of a batch.

@@ -38,18 +38,17 @@ void copy_left(const float* source, std::ptrdiff_t source_stride, std::size_t ro
   }
 }
 
-// [k][rows] copied to tiles of [k][kRowTile]. Stores are a whole vector wide: what they write too far is overwritten by the
-// next one, and the buffer has room for the last.
+// [k][rows] copied to tiles of [k][kRowTile], `tile_stride` floats apart. Rows of the source are read along. Stores are whole
+// vectors: what they write too far is overwritten by the next, and a tile has room for the last.
 void copy_left_transposed(const float* source, std::ptrdiff_t source_stride, std::size_t rows, std::size_t k, float* target,
-                          bool round) {
-  for (std::size_t i = 0; i < rows; i += kRowTile) {
-    const std::size_t count = rows - i < kRowTile ? rows - i : kRowTile;
-    const float* from = source + i;
-    float* to = target + i * k;
-    for (std::size_t kk = 0; kk < k; kk++, from += source_stride, to += kRowTile) {
+                          std::size_t tile_stride, bool round) {
+  for (std::size_t kk = 0; kk < k; kk++, source += source_stride, target += kRowTile) {
+    float* to = target;
+    for (std::size_t i = 0; i < rows; i += kRowTile, to += tile_stride) {
+      const std::size_t count = rows - i < kRowTile ? rows - i : kRowTile;
       for (std::size_t first = 0; first < count; first += kWidth) {
         const std::size_t left = count - first;
-        const Vec v = load_first(from + first, left < kWidth ? left : kWidth);
+        const Vec v = load_first(source + i + first, left < kWidth ? left : kWidth);
         store(to + first, round ? round_to_bfloat16(v) : v);
       }
     }
@@ -62,7 +61,7 @@ void multiply_block_float32(const BlockProduct& p) {
   const std::size_t rows = p.m1 - p.m0;
   const bool in_place = !round && !p.left.transposed && reads_well_in_place(p.left.stride, rows);
   float* buffer = in_place ? nullptr
-                           : thread_scratch(ScratchSlot::task).reserve_array<float>(kLeftRows * (depth + 2 * kWidth) + kWidth);
+                           : thread_scratch(ScratchSlot::task).reserve_array<float>(kLeftRows * (depth + 2 * kWidth));
 
   for (std::size_t k0 = 0; k0 < p.k; k0 += depth) {
     const std::size_t k = p.k - k0 < depth ? p.k - k0 : depth;
@@ -70,19 +69,20 @@ void multiply_block_float32(const BlockProduct& p) {
     const bool accumulate = p.accumulate || k0 > 0;
     // Rows of the copy are kept out of step with the cache's sets.
     const std::size_t copy_stride = (k + kWidth - 1) / kWidth * kWidth + kWidth;
+    const std::size_t tile_stride = k * kRowTile + kWidth;
     for (std::size_t i0 = p.m0; i0 < p.m1; i0 += kLeftRows) {
       const std::size_t chunk = p.m1 - i0 < kLeftRows ? p.m1 - i0 : kLeftRows;
       const std::ptrdiff_t row0 = static_cast<std::ptrdiff_t>(i0);
       const float* left = p.left.transposed ? p.left.data + static_cast<std::ptrdiff_t>(k0) * p.left.stride + row0
                                             : p.left.data + row0 * p.left.stride + k0;
       if (p.left.transposed) {
-        copy_left_transposed(left, p.left.stride, chunk, k, buffer, round);
+        copy_left_transposed(left, p.left.stride, chunk, k, buffer, tile_stride, round);
       } else if (!in_place) {
         copy_left(left, p.left.stride, chunk, k, buffer, copy_stride, round);
       }
       for (std::size_t i = 0; i < chunk; i += kRowTile) {
         const std::size_t count = chunk - i < kRowTile ? chunk - i : kRowTile;
-        const float* a = p.left.transposed ? buffer + i * k
+        const float* a = p.left.transposed ? buffer + i / kRowTile * tile_stride
                          : in_place        ? left + static_cast<std::ptrdiff_t>(i) * p.left.stride
                                            : buffer + i * copy_stride;
         const std::ptrdiff_t stride = p.left.transposed ? static_cast<std::ptrdiff_t>(kRowTile)
@@ -114,18 +114,18 @@ std::size_t packed_bytes(std::size_t k, std::size_t panels, Precision precision)
   return k * panels * kColumnTile * 4;
 }
 
-void pack_right(const MatrixView& right, std::size_t k, std::size_t columns, std::size_t block, std::size_t panel,
-                std::size_t panels, void* packed, Precision precision) {
+void pack_right(const MatrixView& right, std::size_t k, std::size_t columns, std::size_t block, std::size_t panel0,
+                std::size_t panel1, std::size_t panels, void* packed, Precision precision) {
   const std::size_t depth = k_block(k, precision);
   const std::size_t k0 = block * depth;
   const std::size_t count = k - k0 < depth ? k - k0 : depth;
-  const std::size_t column = panel * kColumnTile;
-  const std::size_t width = columns - column < kColumnTile ? columns - column : kColumnTile;
+  const std::size_t column = panel0 * kColumnTile;
+  const std::size_t width = columns < panel1 * kColumnTile ? columns - column : (panel1 - panel0) * kColumnTile;
   if (precision == Precision::bfloat16 && kNativeBfloat16) {
-    pack_right_bfloat16(right, k0, count, column, width, panel, panels, packed);
+    pack_right_bfloat16(right, k0, count, column, width, panel0, panels, packed);
     return;
   }
-  float* target = static_cast<float*>(packed) + k0 * panels * kColumnTile + panel * count * kColumnTile;
+  float* target = static_cast<float*>(packed) + k0 * panels * kColumnTile + panel0 * count * kColumnTile;
   const std::ptrdiff_t row = static_cast<std::ptrdiff_t>(right.transposed ? column : k0);
   const float* source = right.data + row * right.stride + (right.transposed ? k0 : column);
   if (right.transposed) {
@@ -133,7 +133,7 @@ void pack_right(const MatrixView& right, std::size_t k, std::size_t columns, std
   } else {
     pack_rows(source, right.stride, count, width, target);
   }
-  if (precision == Precision::bfloat16) round_in_place(target, count * kColumnTile);
+  if (precision == Precision::bfloat16) round_in_place(target, (panel1 - panel0) * count * kColumnTile);
 }
 
 void multiply_block(const BlockProduct& product) {

@@ -70,16 +70,51 @@ void copy_left(const float* source, std::ptrdiff_t source_stride, std::size_t ro
   }
 }
 
-void copy_left_transposed(const float* source, std::ptrdiff_t source_stride, std::size_t rows, std::size_t k, Pair* target) {
-  const std::size_t pairs = (k + 1) / 2;
-  for (std::size_t i = 0; i < rows; i += kRowTile) {
-    const std::size_t count = rows - i < kRowTile ? rows - i : kRowTile;
-    const float* from = source + i;
-    Pair* to = target + i * pairs;
-    for (std::size_t kk = 0; kk < pairs; kk++, from += 2 * source_stride, to += kRowTile) {
-      const Vec low = load_first(from, count);
-      const Vec high = 2 * kk + 1 < k ? load_first(from + source_stride, count) : Vec{};
+// As copy_left_transposed in matrix.cpp, in pairs.
+void copy_left_transposed(const float* source, std::ptrdiff_t source_stride, std::size_t rows, std::size_t k, Pair* target,
+                          std::size_t tile_stride) {
+  for (std::size_t kk = 0; kk < k; kk += 2, source += 2 * source_stride, target += kRowTile) {
+    Pair* to = target;
+    for (std::size_t i = 0; i < rows; i += kRowTile, to += tile_stride) {
+      const std::size_t count = rows - i < kRowTile ? rows - i : kRowTile;
+      const Vec low = load_first(source + i, count);
+      const Vec high = kk + 1 < k ? load_first(source + source_stride + i, count) : Vec{};
       _mm512_storeu_si512(to, interleave(low, high));
+    }
+  }
+}
+
+// Columns of a right operand stored as rows, [columns][k]: transposed a square of registers at a time.
+void pack_columns_pairs(const MatrixView& right, std::size_t k0, std::size_t k, std::size_t column, std::size_t width,
+                        Pair* target) {
+  const std::size_t pairs = (k + 1) / 2, total = panel_count(width) * kColumnTile;
+  for (std::size_t j = 0; j < total; j += kWidth) {
+    const std::size_t count = width <= j ? 0 : (width - j < kWidth ? width - j : kWidth);
+    const float* source = right.data + static_cast<std::ptrdiff_t>(column + j) * right.stride + k0;
+    Pair* to = target + j / kColumnTile * kColumnTile * pairs + j % kColumnTile;
+    for (std::size_t kk = 0; kk < k; kk += 2 * kWidth) {
+      Vec block[kWidth];
+      for (std::size_t i = 0; i < kWidth; i++) {
+        block[i] = i < count ? (Vec)convert_row(source + static_cast<std::ptrdiff_t>(i) * right.stride + kk, k - kk) : Vec{};
+      }
+      transpose_registers(block);
+      const std::size_t depth = pairs - kk / 2 < kWidth ? pairs - kk / 2 : kWidth;
+      for (std::size_t i = 0; i < depth; i++) _mm512_storeu_si512(to + (kk / 2 + i) * kColumnTile, (__m512i)block[i]);
+    }
+  }
+}
+
+// Columns of a right operand stored as it is, [k][columns]: two rows interleaved, read along.
+void pack_rows_pairs(const MatrixView& right, std::size_t k0, std::size_t k, std::size_t column, std::size_t width,
+                     Pair* target) {
+  const std::size_t pairs = (k + 1) / 2, total = panel_count(width) * kColumnTile;
+  const float* source = right.data + static_cast<std::ptrdiff_t>(k0) * right.stride + column;
+  for (std::size_t kk = 0; kk < k; kk += 2, source += 2 * right.stride, target += kColumnTile) {
+    for (std::size_t j = 0; j < total; j += kWidth) {
+      const std::size_t count = width <= j ? 0 : (width - j < kWidth ? width - j : kWidth);
+      const Vec low = load_first(source + j, count);
+      const Vec high = kk + 1 < k ? load_first(source + right.stride + j, count) : Vec{};
+      _mm512_storeu_si512(target + j / kColumnTile * kColumnTile * pairs + j % kColumnTile, interleave(low, high));
     }
   }
 }
@@ -90,53 +125,35 @@ void pack_right_bfloat16(const MatrixView& right, std::size_t k0, std::size_t k,
                          std::size_t panel, std::size_t panels, void* packed) {
   const std::size_t pairs = (k + 1) / 2;
   Pair* target = static_cast<Pair*>(packed) + k0 / 2 * panels * kColumnTile + panel * pairs * kColumnTile;
-  for (std::size_t v = 0; v < kTileVectors; v++) {
-    const std::size_t first = v * kWidth;
-    const std::size_t count = width <= first ? 0 : (width - first < kWidth ? width - first : kWidth);
-    if (right.transposed) {
-      const float* source = right.data + static_cast<std::ptrdiff_t>(column + first) * right.stride + k0;
-      for (std::size_t kk = 0; kk < k; kk += 2 * kWidth) {
-        Vec block[kWidth];
-        for (std::size_t i = 0; i < kWidth; i++) {
-          block[i] = i < count ? (Vec)convert_row(source + static_cast<std::ptrdiff_t>(i) * right.stride + kk, k - kk) : Vec{};
-        }
-        transpose_registers(block);
-        const std::size_t depth = pairs - kk / 2 < kWidth ? pairs - kk / 2 : kWidth;
-        for (std::size_t i = 0; i < depth; i++) {
-          _mm512_storeu_si512(target + (kk / 2 + i) * kColumnTile + first, (__m512i)block[i]);
-        }
-      }
-    } else {
-      const float* source = right.data + static_cast<std::ptrdiff_t>(k0) * right.stride + column + first;
-      for (std::size_t kk = 0; kk < pairs; kk++, source += 2 * right.stride) {
-        const Vec low = load_first(source, count);
-        const Vec high = 2 * kk + 1 < k ? load_first(source + right.stride, count) : Vec{};
-        _mm512_storeu_si512(target + kk * kColumnTile + first, interleave(low, high));
-      }
-    }
+  if (right.transposed) {
+    pack_columns_pairs(right, k0, k, column, width, target);
+  } else {
+    pack_rows_pairs(right, k0, k, column, width, target);
   }
 }
 
 void multiply_block_bfloat16(const BlockProduct& p) {
   const std::size_t depth = k_block(p.k, p.precision);
-  Pair* buffer = thread_scratch(ScratchSlot::task).reserve_array<Pair>(kLeftRows * (depth / 2 + 3 * kWidth) + kWidth);
+  Pair* buffer = thread_scratch(ScratchSlot::task).reserve_array<Pair>(kLeftRows * (depth / 2 + 3 * kWidth));
   for (std::size_t k0 = 0; k0 < p.k; k0 += depth) {
     const std::size_t k = p.k - k0 < depth ? p.k - k0 : depth;
     const std::size_t pairs = (k + 1) / 2;
     const Pair* panels = static_cast<const Pair*>(p.packed) + k0 / 2 * p.panels * kColumnTile;
     const bool accumulate = p.accumulate || k0 > 0;
     const std::size_t copy_stride = (pairs + kWidth - 1) / kWidth * kWidth + kWidth;
+    const std::size_t tile_stride = pairs * kRowTile + kWidth;
     for (std::size_t i0 = p.m0; i0 < p.m1; i0 += kLeftRows) {
       const std::size_t chunk = p.m1 - i0 < kLeftRows ? p.m1 - i0 : kLeftRows;
       const std::ptrdiff_t row0 = static_cast<std::ptrdiff_t>(i0);
       if (p.left.transposed) {
-        copy_left_transposed(p.left.data + static_cast<std::ptrdiff_t>(k0) * p.left.stride + row0, p.left.stride, chunk, k, buffer);
+        copy_left_transposed(p.left.data + static_cast<std::ptrdiff_t>(k0) * p.left.stride + row0, p.left.stride, chunk, k, buffer,
+                             tile_stride);
       } else {
         copy_left(p.left.data + row0 * p.left.stride + k0, p.left.stride, chunk, k, buffer, copy_stride);
       }
       for (std::size_t i = 0; i < chunk; i += kRowTile) {
         const std::size_t count = chunk - i < kRowTile ? chunk - i : kRowTile;
-        const Pair* a = p.left.transposed ? buffer + i * pairs : buffer + i * copy_stride;
+        const Pair* a = p.left.transposed ? buffer + i / kRowTile * tile_stride : buffer + i * copy_stride;
         const std::ptrdiff_t stride = static_cast<std::ptrdiff_t>(p.left.transposed ? kRowTile : copy_stride);
         const PairTileFunction tile =
             p.left.transposed ? PairTiles<true>::functions[count - 1] : PairTiles<false>::functions[count - 1];

@@ -12,7 +12,8 @@ constexpr bool kNativeBfloat16 = true;
 constexpr bool kNativeBfloat16 = false;
 #endif
 
-// k0 is even. Packed: pairs of neighbouring k in one 32-bit word, [k/2][kColumnTile] words a panel.
+// `width` columns from panel number `panel` on. k0 is even. Packed: pairs of neighbouring k in one 32-bit word,
+// [k/2][kColumnTile] words a panel.
 void pack_right_bfloat16(const MatrixView& right, std::size_t k0, std::size_t k, std::size_t column, std::size_t width,
                          std::size_t panel, std::size_t panels, void* packed);
 void multiply_block_bfloat16(const BlockProduct& product);

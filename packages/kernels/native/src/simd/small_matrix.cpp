@@ -19,23 +19,30 @@ void multiply_panels(const float* a, std::ptrdiff_t a_stride, bool a_transposed,
   }
 }
 
+// Rows are read along, a few panels side by side: one line after the other, which the processor fetches ahead.
 void pack_rows(const float* b, std::ptrdiff_t stride, std::size_t k, std::size_t columns, float* panels) {
-  for (std::size_t j = 0; j < columns; j += kColumnTile) {
-    float* panel = panels + j * k;
-    const std::size_t width = columns - j < kColumnTile ? columns - j : kColumnTile;
-    const float* source = b + j;
-    if (width == kColumnTile) {
-      for (std::size_t kk = 0; kk < k; kk++, source += stride, panel += kColumnTile) {
-        for (std::size_t v = 0; v < kTileVectors; v++) store(panel + v * kWidth, load(source + v * kWidth));
-      }
-    } else {
-      for (std::size_t kk = 0; kk < k; kk++, source += stride, panel += kColumnTile) {
+  const std::size_t whole = columns / kColumnTile, rest = columns % kColumnTile;
+  constexpr std::size_t kTogether = 8;
+  for (std::size_t first = 0; first < whole; first += kTogether) {
+    const std::size_t count = whole - first < kTogether ? whole - first : kTogether;
+    const float* source = b + first * kColumnTile;
+    float* target = panels + first * kColumnTile * k;
+    for (std::size_t kk = 0; kk < k; kk++, source += stride, target += kColumnTile) {
+      for (std::size_t panel = 0; panel < count; panel++) {
         for (std::size_t v = 0; v < kTileVectors; v++) {
-          const std::size_t first = v * kWidth;
-          const std::size_t count = width <= first ? 0 : (width - first < kWidth ? width - first : kWidth);
-          store(panel + first, load_first(source + first, count));
+          store(target + panel * kColumnTile * k + v * kWidth, load(source + panel * kColumnTile + v * kWidth));
         }
       }
+    }
+  }
+  if (rest == 0) return;
+  const float* source = b + whole * kColumnTile;
+  float* target = panels + whole * kColumnTile * k;
+  for (std::size_t kk = 0; kk < k; kk++, source += stride, target += kColumnTile) {
+    for (std::size_t v = 0; v < kTileVectors; v++) {
+      const std::size_t column = v * kWidth;
+      const std::size_t count = rest <= column ? 0 : (rest - column < kWidth ? rest - column : kWidth);
+      store(target + column, load_first(source + column, count));
     }
   }
 }

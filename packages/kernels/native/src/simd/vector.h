@@ -42,10 +42,17 @@ XGEN_INLINE IntVec lanes() {
   return v;
 }
 
+#if defined(XGEN_WIDTH_8)
+// From element kWidth - n on: a mask of the first n lanes.
+alignas(64) constexpr std::int32_t kFirstLanes[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
+#endif
+
 // The first n lanes; the others are zero. 0 <= n <= kWidth.
 XGEN_INLINE Vec load_first(const float* p, std::size_t n) {
 #if defined(XGEN_WIDTH_16)
   return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p);
+#elif defined(XGEN_WIDTH_8)
+  return _mm256_maskload_ps(p, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kFirstLanes + kWidth - n)));
 #else
   Vec v = {};
   for (std::size_t i = 0; i < n; i++) v[i] = p[i];
@@ -56,6 +63,8 @@ XGEN_INLINE Vec load_first(const float* p, std::size_t n) {
 XGEN_INLINE void store_first(float* p, Vec v, std::size_t n) {
 #if defined(XGEN_WIDTH_16)
   _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), v);
+#elif defined(XGEN_WIDTH_8)
+  _mm256_maskstore_ps(p, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kFirstLanes + kWidth - n)), v);
 #else
   for (std::size_t i = 0; i < n; i++) p[i] = v[i];
 #endif
