@@ -8,6 +8,7 @@ export type PosttrainErrorCode =
   | 'FILE_NOT_FOUND'
   | 'READ_FAILED'
   | 'INVALID_LINE'
+  | 'INVALID_RECORD'
   | 'INVALID_STAGE'
   | 'INVALID_ARGUMENT'
   | 'EMPTY_DATA'

@@ -47,14 +47,13 @@ export {
 } from './dpo/run-direct-preference-optimization.js';
 
 export { computeAdvantages, type AdvantageOptions, type Advantages } from './ppo/compute-advantages.js';
+export type { ProximalPolicyMetrics, ProximalPolicySteps } from './ppo/iteration.js';
 export type { RolloutTokens } from './ppo/evaluate-rollouts.js';
 export type { ProximalPolicyLoss } from './ppo/policy-update.js';
 export {
   runProximalPolicyOptimization,
-  type ProximalPolicyMetrics,
   type ProximalPolicyOptimizationArguments,
   type ProximalPolicyOptimizationResult,
-  type ProximalPolicySteps,
 } from './ppo/run-proximal-policy-optimization.js';
 export { scoreRollouts, type ScoredRollouts, type ScoreOptions } from './ppo/score-rollouts.js';
 export { rollout, type RolloutOptions, type RolloutSample } from './rollout/rollout.js';

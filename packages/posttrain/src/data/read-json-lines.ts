@@ -5,6 +5,7 @@
 import { createReadStream } from 'node:fs';
 import type { z } from 'zod';
 import { PosttrainError } from '../errors.js';
+import { describeIssues } from './records.js';
 
 const maximumLineBytes = 64 * 1024 * 1024;
 
@@ -28,16 +29,6 @@ async function* splitLines(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer
     if (pendingBytes > maximumLineBytes) break;
   }
   if (pendingBytes > 0) yield Buffer.concat(pending);
-}
-
-function describeIssues(error: z.ZodError): string {
-  return error.issues
-    .slice(0, 3)
-    .map((issue) => {
-      const path = issue.path.map(String).join('.');
-      return path === '' ? issue.message : `${path}: ${issue.message}`;
-    })
-    .join('; ');
 }
 
 /**

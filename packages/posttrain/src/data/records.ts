@@ -4,6 +4,7 @@
  * (one user message) and answers (one assistant message).
  */
 import { z } from 'zod';
+import { PosttrainError } from '../errors.js';
 
 const chatMessageSchema = z.strictObject({
   role: z.enum(['system', 'user', 'assistant']),
@@ -78,3 +79,35 @@ export const preferenceSchema: z.ZodType<Preference> = z
   });
 
 export const promptSchema: z.ZodType<Prompt> = z.looseObject({ prompt: promptMessagesSchema });
+
+/** The first issues in words: `messages.0.role: Invalid option …`. */
+export function describeIssues(error: z.ZodError): string {
+  return error.issues
+    .slice(0, 3)
+    .map((issue) => {
+      const path = issue.path.map(String).join('.');
+      return path === '' ? issue.message : `${path}: ${issue.message}`;
+    })
+    .join('; ');
+}
+
+/** Records that a caller made are checked like those from files. Throws PosttrainError INVALID_RECORD that names it. */
+export async function* checkedRecords<T>(
+  records: Iterable<T> | AsyncIterable<T>,
+  schema: z.ZodType<T>,
+  label: string,
+): AsyncGenerator<T> {
+  let index = 0;
+  for await (const record of records) {
+    const parsed = schema.safeParse(record);
+    if (!parsed.success) {
+      throw new PosttrainError('INVALID_RECORD', `${label}[${index}]: ${describeIssues(parsed.error)}.`, {
+        value: record,
+        remedy: 'Correct it or leave it out.',
+        cause: parsed.error,
+      });
+    }
+    index++;
+    yield parsed.data;
+  }
+}

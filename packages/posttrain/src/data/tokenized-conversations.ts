@@ -8,7 +8,7 @@ import { PosttrainError } from '../errors.js';
 import { countTargets, type TargetSequence } from '../model/packed-sequences.js';
 import { throwIfAborted } from '../run/abort.js';
 import type { ChatTokenizer } from './chat-tokenizer.js';
-import type { Conversation } from './records.js';
+import { checkedRecords, conversationSchema, type Conversation } from './records.js';
 
 export interface TokenizedConversations {
   sequences: TargetSequence[];
@@ -38,7 +38,7 @@ export async function tokenizeConversations(options: TokenizeConversationsOption
   const result = { sequences: [] as TargetSequence[], truncated: 0, dropped: 0, tokens: 0, assistantTokens: 0 };
   const hash = createHash('sha256');
   let index = 0;
-  for await (const { messages } of conversations) {
+  for await (const { messages } of checkedRecords(conversations, conversationSchema, label)) {
     throwIfAborted(signal, `Tokenising ${label}`);
     let sequence = encode(tokenizer, messages, `${label}[${index}]`);
     index++;

@@ -5,7 +5,7 @@
 import { RandomGenerator, type CausalLanguageModel } from '@xgen-small/model-core';
 import type { ProgressEvent } from '@xgen-small/pretrain';
 import type { ChatTokenizer } from '../data/chat-tokenizer.js';
-import type { ChatMessage, Preference, Prompt } from '../data/records.js';
+import { checkedRecords, promptSchema, type ChatMessage, type Preference, type Prompt } from '../data/records.js';
 import { PosttrainError } from '../errors.js';
 import type { Verifier } from '../rewards/types.js';
 import { rollout, type RolloutSample } from '../rollout/rollout.js';
@@ -90,7 +90,7 @@ export async function buildPreferencePairs(options: BuildPreferencePairsArgument
       detail: `${result.pairs.length} pairs`,
     });
   };
-  for await (const prompt of options.prompts) {
+  for await (const prompt of checkedRecords(options.prompts, promptSchema, 'prompts')) {
     batch.push(prompt);
     if (batch.length === promptsPerBatch) await flush();
     if (result.pairs.length >= maximumPairs) break;

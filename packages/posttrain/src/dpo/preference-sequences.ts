@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { ChatTokenizer } from '../data/chat-tokenizer.js';
-import type { ChatMessage, Preference } from '../data/records.js';
+import { checkedRecords, preferenceSchema, type ChatMessage, type Preference } from '../data/records.js';
 import { PosttrainError } from '../errors.js';
 import type { TargetSequence } from '../model/packed-sequences.js';
 import { throwIfAborted } from '../run/abort.js';
@@ -34,7 +34,7 @@ export async function tokenizePreferences(
   const hash = createHash('sha256');
   let dropped = 0;
   let index = -1;
-  for await (const { prompt, chosen, rejected } of preferences) {
+  for await (const { prompt, chosen, rejected } of checkedRecords(preferences, preferenceSchema, 'preferences')) {
     throwIfAborted(signal, 'Tokenising preferences');
     index++;
     const pair = {

@@ -166,6 +166,8 @@ describe('runProximalPolicyOptimization', () => {
 
   it('names a failing reward, prompts too long, missing prompts and another recipe’s folder', async () => {
     await expect(run({ reward: () => Number.NaN })).rejects.toMatchObject({ code: 'REWARD_FAILED' });
+    const answered = [{ prompt: [{ role: 'assistant' as const, content: 'hi' }] }];
+    await expect(run({ prompts: [...prompts, ...answered] })).rejects.toThrowError(/prompts\[10\]: prompt: must end/);
     await expect(run({ prompts: [] })).rejects.toMatchObject({ code: 'EMPTY_DATA' });
     await expect(run({ stage: { ...stage, maximumNewTokens: 62 } })).rejects.toMatchObject({ code: 'PROMPT_TOO_LONG' });
     await expect(run({ stage: { ...stage, minibatches: 11 } })).rejects.toThrowError(/minibatches: is larger than/);

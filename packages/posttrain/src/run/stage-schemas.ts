@@ -140,11 +140,14 @@ export const proximalPolicyOptimizationStageSchema = z
     valueTrunk: z.enum(['shared', 'detached', 'separate']).default('shared'),
     /** Discount a token. */
     gamma: fraction.default(1),
-    /** Generalised advantage estimation (arXiv 1506.02438). */
-    lambda: fraction.default(0.95),
+    /**
+     * Generalised advantage estimation (arXiv 1506.02438). 1 credits every token of an answer with its reward; less trusts
+     * the values, which at first know nothing.
+     */
+    lambda: fraction.default(1),
     whitenAdvantages: z.boolean().default(true),
     /** Coefficient of the KL penalty to the reference, a token; the starting one where `adaptiveKl` is set. */
-    klCoefficient: z.number().nonnegative().default(0.05),
+    klCoefficient: z.number().nonnegative().default(0.01),
     /** Moves the coefficient towards a KL a completion of `target` nats (arXiv 1909.08593, section 2.2). */
     adaptiveKl: z.strictObject({ target: z.number().positive(), horizon: z.number().positive() }).optional(),
     /** No further pass over the rollouts once the mean approximate KL to the rollout policy exceeds this. */

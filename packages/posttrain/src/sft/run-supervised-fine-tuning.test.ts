@@ -95,6 +95,8 @@ describe('runSupervisedFineTuning', () => {
     expect(cut.conversations).toEqual({ used: 13, truncated: 1, dropped: 1 });
     const dropped = await run({ conversations: data, stage: { ...stage, overlongConversations: 'drop' } });
     expect(dropped.conversations).toEqual({ used: 12, truncated: 0, dropped: 2 });
+    const silent = { messages: [{ role: 'user' as const, content: 'hi' }] };
+    await expect(run({ conversations: [...conversations, silent] })).rejects.toMatchObject({ code: 'INVALID_RECORD' });
     await expect(run({ conversations: [] })).rejects.toMatchObject({ code: 'EMPTY_DATA' });
   });
 
