@@ -1,10 +1,6 @@
-/**
- * Gradient of tfjs's batched matrix product, broadcasting included.
- *
- * Transposes are made explicit where a backend is slow with `transposeA`: tfjs's WebAssembly kernel does 0.4–1 GFLOP/s that
- * way and about 32 on plain operands.
- */
-import { BatchMatMul, engine, matMul, transpose, type Tensor } from '@tensorflow/tfjs-core';
+/** Gradient of tfjs's batched matrix product, broadcasting included. */
+import { BatchMatMul, type Tensor } from '@tensorflow/tfjs-core';
+import { matrixProduct } from '../ops/matrix-product';
 import { registerOnce, sumToShape } from './register';
 
 export function registerMatrixProductGradient(): void {
@@ -17,27 +13,14 @@ export function registerMatrixProductGradient(): void {
       const { transposeA, transposeB } = attributes as { transposeA: boolean; transposeB: boolean };
       return {
         a: () => {
-          const da = transposeA ? product(b, dy, transposeB, true) : product(dy, b, false, !transposeB);
+          const da = transposeA ? matrixProduct(b, dy, transposeB, true) : matrixProduct(dy, b, false, !transposeB);
           return sumToShape(da, a.shape);
         },
         b: () => {
-          const db = transposeB ? product(dy, a, true, transposeA) : product(a, dy, !transposeA, false);
+          const db = transposeB ? matrixProduct(dy, a, true, transposeA) : matrixProduct(a, dy, !transposeA, false);
           return sumToShape(db, b.shape);
         },
       };
     },
   });
-}
-
-/** matMul that never asks `wasm` for transposeA. */
-export function product(a: Tensor, b: Tensor, transposeA: boolean, transposeB: boolean): Tensor {
-  if (transposeA && engine().backendName === 'wasm') return matMul(swapLastAxes(a), b, false, transposeB);
-  return matMul(a, b, transposeA, transposeB);
-}
-
-function swapLastAxes(tensor: Tensor): Tensor {
-  const axes = tensor.shape.map((_, axis) => axis);
-  const last = axes.pop()!;
-  const previous = axes.pop()!;
-  return transpose(tensor, [...axes, last, previous]);
 }

@@ -8,7 +8,6 @@
 import {
   add,
   concat,
-  matMul,
   mul,
   type Rank,
   registerGradient,
@@ -28,6 +27,7 @@ import { checkpointed } from '../tape/checkpointed';
 import { checkInteger, checkNumber, checkTensors } from './check-tensors';
 import { checkCumulativeLengths } from './check-values';
 import { readValues } from './host-memory';
+import { matrixProduct } from './matrix-product';
 import { hasKernel, runKernel } from './run-kernel';
 
 /** How a row of qkv is laid out: query heads, then key heads, then value heads, each of `headDimension`. */
@@ -143,9 +143,9 @@ function attendRows(rows: Tensor2D, first: number, count: number, shape: XgAtten
     transpose(reshape(slice(rows, [0, begin], [total, keyWidth]), [total, keyValueHeads, headDimension]), [1, 0, 2]);
   const k = headsFirst(queryWidth);
   const v = headsFirst(queryWidth + keyWidth);
-  const scores = reshape(mul(matMul(q, k, false, true), scalar(scale)), [keyValueHeads, group, count, total]);
+  const scores = reshape(mul(matrixProduct(q, k, false, true), scalar(scale)), [keyValueHeads, group, count, total]);
   const weights = softmax(add(scores, causalMask(first, count, total)), -1);
-  const mixed = matMul(reshape(weights, [keyValueHeads, group * count, total]), v);
+  const mixed = matrixProduct(reshape(weights, [keyValueHeads, group * count, total]), v);
   const tokensFirst = transpose(reshape(mixed, [keyValueHeads, group, count, headDimension]), [2, 0, 1, 3]);
   return reshape<Rank.R2>(tokensFirst, [count, queryWidth]);
 }

@@ -9,7 +9,6 @@ import {
   equal,
   cast,
   logSumExp,
-  matMul,
   mul,
   oneHot,
   registerGradient,
@@ -28,6 +27,7 @@ import { XgLinearCrossEntropy, XgLinearCrossEntropyGrad } from '../kernel-names'
 import { checkpointed } from '../tape/checkpointed';
 import { checkInteger, checkTensors } from './check-tensors';
 import { checkIdRange } from './check-values';
+import { matrixProduct } from './matrix-product';
 import { hasKernel, runKernel } from './run-kernel';
 
 export interface LinearCrossEntropyOptions {
@@ -107,7 +107,7 @@ function composedLinearCrossEntropy(
 /** The definition, in stock operations. */
 function targetLogProbabilities(hidden: Tensor2D, weight: Tensor2D, targets: Tensor1D, ignoreIndex: number): Tensor1D {
   const ignored = equal(targets, scalar(ignoreIndex, 'int32'));
-  const logits = matMul(hidden, weight, false, true);
+  const logits = matrixProduct(hidden, weight, false, true);
   const chosen = where(ignored, zerosLike(targets), targets);
   const targetLogits = sum(mul(logits, cast(oneHot(chosen, weight.shape[0]), 'float32')), 1);
   const logProbabilities = sub(targetLogits, logSumExp(logits, 1));

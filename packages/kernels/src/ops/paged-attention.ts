@@ -7,7 +7,6 @@ import {
   add,
   concat,
   gather,
-  matMul,
   mul,
   type Rank,
   reshape,
@@ -27,6 +26,7 @@ import { checkInteger, checkTensors } from './check-tensors';
 import { checkCumulativeLengths } from './check-values';
 import { type AttentionShape, causalMask, checkAttentionShape, qkvWidth } from './grouped-query-attention';
 import { isHostBackend, readValues } from './host-memory';
+import { matrixProduct } from './matrix-product';
 import { refuseRecording } from './paged-cache';
 import { hasKernel, runKernel } from './run-kernel';
 
@@ -171,14 +171,14 @@ function attendCached(queries: Tensor2D, keys: Tensor2D, values: Tensor2D, shape
   ]);
   const headsFirst = (rows: Tensor2D): Tensor =>
     transpose(reshape(rows, [total, keyValueHeads, headDimension]), [1, 0, 2]);
-  const scores = reshape(mul(matMul(q, headsFirst(keys), false, true), scalar(scale)), [
+  const scores = reshape(mul(matrixProduct(q, headsFirst(keys), false, true), scalar(scale)), [
     keyValueHeads,
     group,
     count,
     total,
   ]);
   const weights = softmax(add(scores, causalMask(total - count, count, total)), -1);
-  const mixed = matMul(reshape(weights, [keyValueHeads, group * count, total]), headsFirst(values));
+  const mixed = matrixProduct(reshape(weights, [keyValueHeads, group * count, total]), headsFirst(values));
   const tokensFirst = transpose(reshape(mixed, [keyValueHeads, group, count, headDimension]), [2, 0, 1, 3]);
   return reshape<Rank.R2>(tokensFirst, [count, queryHeads * headDimension]);
 }

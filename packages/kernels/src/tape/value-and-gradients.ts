@@ -8,7 +8,7 @@ import { onesLike, type Scalar, Tensor, type Variable, zerosLike } from '@tensor
 import '../gradients/index';
 import { KernelsError } from '../kernels-error';
 import { engineInternals } from './engine-internals';
-import { backpropagate, recordTape, releaseTape } from './walk';
+import { backpropagate, recordTape } from './walk';
 
 export interface ValueAndGradients {
   value: Scalar;
@@ -34,16 +34,17 @@ export function valueAndGradients(f: () => Scalar, variables: Iterable<Variable>
     );
   }
   const { value, list } = engineInternals().tidy(() => {
-    const { result: value, tape } = recordTape(f);
-    const problem = problemWith(value);
-    if (problem !== undefined) {
-      releaseTape(tape);
+    const { result: value, tape } = recordTape(() => {
+      const returned = f();
+      // Inside, so that the tape is freed, and before tidy sees a promise and complains on the console.
+      const problem = problemWith(returned);
+      if (problem === undefined) return returned;
       throw new KernelsError(
         'WRONG_VALUE',
         `The differentiated function must return a float32 scalar, but returned ${problem}.`,
-        { value },
+        { value: returned },
       );
-    }
+    });
     const found = backpropagate(tape, [value], [onesLike(value)], sources);
     if (found.every((gradient) => gradient === undefined)) {
       throw new KernelsError('NO_GRADIENT_PATH', 'The value depends on none of the variables.', {

@@ -1,0 +1,31 @@
+/** What the built package exports, by name: a change here is a change for users and wants a changeset. */
+import { expect, test } from 'vitest';
+
+test('the public API', async () => {
+  const built = (await import('../dist/index.js')) as Record<string, unknown>;
+  expect(Object.keys(built).sort()).toEqual([
+    'KernelsError',
+    'adamW',
+    'addRmsNorm',
+    'checkpointed',
+    'createPagedCache',
+    'describeBackends',
+    'embedding',
+    'globalNormScale',
+    'groupedQueryAttention',
+    'initializeBackend',
+    'linear',
+    'linearCrossEntropy',
+    'nativeVariants',
+    'pagedAttention',
+    'pagedCacheAppend',
+    'rmsNorm',
+    'rope',
+    'sampleTokens',
+    'setMatmulPrecision',
+    'setNativeVariant',
+    'setThreadCount',
+    'swiglu',
+    'valueAndGradients',
+  ]);
+});
