@@ -16,7 +16,7 @@ export interface ParameterLayout {
   name: string;
   shape: number[];
   /** 'residual' matrices write into the residual stream. */
-  initialValue: 'normal' | 'residual' | 'ones';
+  initialValue: 'normal' | 'embedding' | 'residual' | 'ones';
   parts: ParameterPart[];
 }
 
@@ -76,10 +76,10 @@ export function parameterLayout(config: ModelConfig): ParameterLayout[] {
     ];
   });
   return [
-    single(embeddingName, [vocabularySize, hiddenSize], 'normal'),
+    single(embeddingName, [vocabularySize, hiddenSize], 'embedding'),
     ...blocks.flat(),
     single(finalNormName, [hiddenSize], 'ones'),
-    ...(config.tieWordEmbeddings ? [] : [single(headName, [vocabularySize, hiddenSize], 'normal')]),
+    ...(config.tieWordEmbeddings ? [] : [single(headName, [vocabularySize, hiddenSize], 'embedding')]),
   ];
 }
 
