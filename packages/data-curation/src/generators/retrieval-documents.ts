@@ -42,7 +42,8 @@ export function* retrievalDocuments(options: RetrievalDocumentOptions): Generato
   const { seed, count, templates = defaultRetrievalTemplates, questions = 1, valueDigits = 4, values } = options;
   const measure = options.measure ?? ((text: string) => text.length);
   const [fewestFacts, mostFacts] = options.facts ?? [1, 8];
-  const [shortest, longest] = typeof options.length === 'number' ? [options.length, options.length] : options.length;
+  const { length } = options;
+  const [shortest, longest] = length === undefined ? [1, 1] : typeof length === 'number' ? [length, length] : length;
   requireOption(Number.isSafeInteger(count) && count >= 0, 'count', count, 'a whole number, 0 or more');
   requireOption(Number.isSafeInteger(seed) && seed >= 0, 'seed', seed, 'a whole number, 0 or more');
   requireOption(shortest >= 1 && longest >= shortest, 'length', options.length, 'a positive length or a rising range');
@@ -64,7 +65,12 @@ export function* retrievalDocuments(options: RetrievalDocumentOptions): Generato
   );
   requireOption(values === undefined || values.length > 0, 'values', values, 'at least one value, or leave it out');
   const sentences = options.filler.map(splitSentences).filter((list) => list.length > 0);
-  requireOption(sentences.length > 0, 'filler', options.filler.length, 'at least one document with text');
+  requireOption(
+    length === undefined || sentences.length > 0,
+    'filler',
+    options.filler.length,
+    'at least one document with text',
+  );
 
   for (let index = 0; index < count; index++) {
     const random = seededRandom(hash32('retrieval', seed, index));
@@ -88,12 +94,12 @@ export function* retrievalDocuments(options: RetrievalDocumentOptions): Generato
       .join('\n');
     const fixed = measure(`${planted.map((fact) => fill(templates.fact, fact)).join(' ')}\n\n${tail}\n`);
     requireOption(
-      fixed <= target,
+      length === undefined || fixed <= target,
       'length',
       target,
       `at least ${fixed}, which the ${factCount} facts and ${asked.length} questions alone need`,
     );
-    const body = fillTo(sentences, target - fixed, measure, random);
+    const body = length === undefined ? [] : fillTo(sentences, target - fixed, measure, random);
     let { text, facts } = plant(body, planted, templates);
     // The pieces were measured apart: the whole may be a little longer.
     while (body.length > 0 && measure(`${text}\n\n${tail}\n`) > target) {

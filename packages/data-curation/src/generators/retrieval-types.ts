@@ -14,10 +14,10 @@ export interface RetrievalTemplates {
 export interface RetrievalDocumentOptions {
   seed: number;
   count: number;
-  /** Documents to cut filler from, cycled; at least one with some sentences. */
+  /** Documents to cut filler from, cycled; at least one with some sentences where `length` is given. */
   filler: readonly string[];
-  /** Length of the whole document in the unit of `measure`. One number or a range to draw from. */
-  length: number | readonly [number, number];
+  /** Length of the whole document in the unit of `measure`. One number or a range to draw from; default: facts and questions alone. */
+  length?: number | readonly [number, number];
   /** Length of a text; default its characters. Give the tokenizer's count for lengths in tokens. */
   measure?: (text: string) => number;
   /** Planted facts, smallest and largest; default [1, 8]. */
