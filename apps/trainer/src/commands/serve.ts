@@ -6,7 +6,7 @@ import { CausalLanguageModel } from '@xgen-small/model-core';
 import { createServer } from '@xgen-small/serve';
 import { TrainerError } from '../errors.js';
 import { RunFolder } from '../run/run-folder.js';
-import { openTokenizer } from '../stages/model-files.js';
+import { openTokenizer, plainMessages } from '../stages/model-files.js';
 
 export async function serveCommand(
   folder: string,
@@ -24,10 +24,7 @@ export async function serveCommand(
   const server = createServer({
     model,
     tokenizer,
-    chatTemplate: {
-      encodePrompt: (messages) => chatTemplate.encodePrompt(messages.map(({ role, content }) => ({ role, content }))),
-      endOfTurnTokens: chatTemplate.endOfTurnTokens,
-    },
+    chatTemplate: plainMessages(chatTemplate),
     modelName,
     onRequest:
       options.logLevel === 'debug'

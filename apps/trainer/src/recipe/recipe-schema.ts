@@ -26,12 +26,12 @@ const stageName = z.string().regex(/^[a-z0-9][a-z0-9-]*$/, 'lower-case letters, 
 /** Documents made for training on, beside the curated ones. Each entry is a domain of its own in the mixtures. */
 const generatedDocumentsSchema = z.discriminatedUnion('type', [
   z.strictObject({
-    /** Filler with planted facts and questions about them at the end. */
+    /** Planted facts and questions about them at the end; filler between the facts where `tokens` says how long. */
     type: z.literal('retrieval'),
     domain: domainName,
     documents: count,
-    /** Tokens of a document, drawn between the two. */
-    tokens: range,
+    /** Tokens of a document, drawn between the two; default: facts and questions alone. */
+    tokens: range.optional(),
     facts: range,
     questions: count,
   }),
@@ -89,6 +89,9 @@ export const recipeSchema = z.strictObject({
     tieWordEmbeddings: z.boolean().default(true),
     rmsNormEpsilon: z.number().positive().default(1e-5),
     ropeBase: z.number().positive().default(10_000),
+    /** Of the initial matrices; the embedding has its own. */
+    initialStandardDeviation: z.number().positive().max(1).default(0.02),
+    initialEmbeddingStandardDeviation: z.number().positive().max(1).default(0.02),
   }),
   pretrain: z.strictObject({ stages: z.array(pretrainStage).min(1), checkpoints: checkpoints.optional() }),
   extend: z.strictObject({ stages: z.array(pretrainStage).min(1), checkpoints: checkpoints.optional() }),
@@ -155,10 +158,26 @@ export function extendedContextLength(recipe: Recipe): number {
 
 /** The configuration that training starts from. */
 export function initialModelConfig(recipe: Recipe): ModelConfig {
-  const { ropeBase, headDimension, ...shape } = recipe.model;
+  const {
+    ropeBase,
+    headDimension,
+    hiddenSize,
+    intermediateSize,
+    layers,
+    queryHeads,
+    keyValueHeads,
+    tieWordEmbeddings,
+    rmsNormEpsilon,
+  } = recipe.model;
   return validateModelConfig({
-    ...shape,
-    headDimension: headDimension ?? shape.hiddenSize / shape.queryHeads,
+    hiddenSize,
+    intermediateSize,
+    layers,
+    queryHeads,
+    keyValueHeads,
+    tieWordEmbeddings,
+    rmsNormEpsilon,
+    headDimension: headDimension ?? hiddenSize / queryHeads,
     vocabularySize: recipe.tokenizer.vocabularySize,
     maximumPositions: baseContextLength(recipe),
     rope: { base: ropeBase },
@@ -222,7 +241,7 @@ function crossFieldProblems(recipe: Recipe): string[] {
           );
         }
         const documents = generated.get(domain);
-        if (documents && documents.tokens[1] > stage.contextLength) {
+        if (documents?.tokens && documents.tokens[1] > stage.contextLength) {
           problems.push(
             `${path}.mixture.${domain}: its documents have up to ${documents.tokens[1]} tokens and would be cut at the context of ${stage.contextLength}; shorten them or raise contextLength`,
           );

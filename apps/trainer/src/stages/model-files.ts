@@ -47,13 +47,11 @@ export async function openTokenizer(folder: string): Promise<TokenizerParts> {
 
 /** The template as packages take it that know messages of a role and a text alone. */
 export function plainMessages(template: ChatTemplate): {
-  render(messages: readonly { role: string; content: string }[], options: { addGenerationPrompt: boolean }): string;
+  encodePrompt(messages: readonly { role: string; content: string }[]): ArrayLike<number>;
+  readonly endOfTurnTokens: readonly number[];
 } {
   return {
-    render: (messages, options) =>
-      template.render(
-        messages.map(({ role, content }) => ({ role, content })),
-        options,
-      ),
+    encodePrompt: (messages) => template.encodePrompt(messages.map(({ role, content }) => ({ role, content }))),
+    endOfTurnTokens: template.endOfTurnTokens,
   };
 }

@@ -16,7 +16,12 @@ export const pretrainStage: PipelineStage = {
       stages: recipe.pretrain.stages,
       folder: 'pretrain',
       checkpoints: recipe.pretrain.checkpoints,
-      initial: async () => CausalLanguageModel.initialize(config, { seed: recipe.seed }),
+      initial: async () =>
+        CausalLanguageModel.initialize(config, {
+          seed: recipe.seed,
+          standardDeviation: recipe.model.initialStandardDeviation,
+          embeddingStandardDeviation: recipe.model.initialEmbeddingStandardDeviation,
+        }),
     });
     const parameters = parameterCount(config);
     return {

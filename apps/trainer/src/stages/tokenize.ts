@@ -18,7 +18,7 @@ import { formatCount } from '../terminal/format.js';
 import { balancedTexts, readDocumentTexts } from './curated-documents.js';
 import { filesOfFolder } from './model-files.js';
 import { relativeTo } from './paths.js';
-import { retrievalNames, retrievalValues } from './retrieval-vocabulary.js';
+import { retrievalTemplates, retrievalValues } from './retrieval-vocabulary.js';
 
 export const tokenizeStage: PipelineStage = {
   id: 'tokenize',
@@ -107,9 +107,9 @@ function documentsOf(
   measure: (text: string) => number,
 ): Iterable<{ text: string }> {
   // One token is the end of the document, which the shards add.
-  const length = [options.tokens[0] - 1, options.tokens[1] - 1] as const;
+  const length = options.tokens && ([options.tokens[0] - 1, options.tokens[1] - 1] as const);
   if (options.type === 'repetition') {
-    return repetitionDocuments({ seed, count: options.documents, passagesFrom: texts, length, measure });
+    return repetitionDocuments({ seed, count: options.documents, passagesFrom: texts, length: length!, measure });
   }
   return retrievalDocuments({
     seed,
@@ -117,8 +117,9 @@ function documentsOf(
     filler: texts,
     length,
     measure,
-    facts: [options.facts[0], Math.min(options.facts[1], retrievalNames.length)],
+    facts: options.facts,
     questions: options.questions,
+    templates: retrievalTemplates,
     values: retrievalValues,
   });
 }
