@@ -4,7 +4,7 @@
  * Outputs are weighted by fixed random numbers and summed; that scalar is differentiated along a few random directions and a few single
  * coordinates of each input. Single coordinates find an error that sits in one place, dense directions one that is spread.
  */
-import { type HostTensor, seededNormal, seededUniform } from './host-tensor';
+import { type HostTensor, normalValues, seededNormal, seededUniform } from './host-tensor';
 import type { OperationCase, OperationDeclaration } from './operation-declaration';
 
 /** How many directions of each kind; few where one evaluation of the reference takes long. */
@@ -20,16 +20,8 @@ export interface DirectionalDerivatives {
 
 /** The weights by which outputs are summed to one number; the same for the backend and the reference. */
 export function projectionWeights(output: number, size: number): Float64Array {
-  const key = `${output} ${size}`;
-  const known = weightsBySize.get(key);
-  if (known !== undefined) return known;
-  const next = seededNormal(7919 + output);
-  const weights = Float64Array.from({ length: size }, () => Math.fround(next()));
-  weightsBySize.set(key, weights);
-  return weights;
+  return normalValues(size, 7919 + output);
 }
-
-const weightsBySize = new Map<string, Float64Array>();
 
 /** Expected directional derivatives for each differentiable input, by name: [dense, single coordinates]. */
 export function expectedDerivatives(

@@ -28,13 +28,20 @@ export function seededNormal(seed: number): () => number {
   return () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
 }
 
+/** So many normal numbers are drawn; longer lists repeat them. A prime, so that no row of a matrix equals the next. */
+const drawn = 65_521;
+
+/** float32-representable normal numbers from a seed. */
+export function normalValues(count: number, seed: number, deviation = 1, mean = 0): Float64Array {
+  const next = seededNormal(seed);
+  const values = new Float64Array(count);
+  for (let i = 0; i < count; i++) values[i] = i < drawn ? Math.fround(mean + deviation * next()) : values[i - drawn];
+  return values;
+}
+
 /** float32 tensor of normal numbers with the given standard deviation and mean. */
 export function normal(shape: readonly number[], seed: number, deviation = 1, mean = 0): HostTensor {
-  const next = seededNormal(seed);
-  return floats(
-    shape,
-    Array.from({ length: sizeOf(shape) }, () => mean + deviation * next()),
-  );
+  return { shape, dtype: 'float32', values: normalValues(sizeOf(shape), seed, deviation, mean) };
 }
 
 /** float32 tensor of the given numbers, rounded to float32. */
