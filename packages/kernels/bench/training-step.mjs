@@ -30,6 +30,7 @@ const { values: options } = parseArgs({
   },
 });
 
+setThreadCount(Number(options.threads));
 const { name: backend, reason, warnings } = await initializeBackend({ preferred: options.backend });
 const threads = setThreadCount(Number(options.threads));
 const precision = setMatmulPrecision(options.precision);

@@ -2,9 +2,12 @@
  * The backends the suite runs on: every one this machine has, `native` once for each instruction set it can force and once more with
  * bfloat16 products; for the others, the reason why not.
  */
+import { copyRegisteredKernels, findBackendFactory, registerBackend, setBackend } from '@tensorflow/tfjs-core';
+import { MathBackendCPU } from '@tensorflow/tfjs-backend-cpu';
 import type { BackendDescription, BackendName } from '../backends/backend-adapter';
 import { describeBackends, initializeBackend } from '../backends/initialize-backend';
 import { setMatmulPrecision } from '../backends/settings';
+import { silenceFirstUse } from '../backends/tfjs-adapters';
 import { nativeVariants, setNativeVariant, setPoisonOutputs } from '../native/index';
 
 export interface BackendUnderTest {
@@ -20,10 +23,32 @@ const allNativeVariants = ['portable', 'avx2', 'avx512', 'avx512bf16'];
 
 export async function backendsUnderTest(): Promise<BackendUnderTest[]> {
   const descriptions = await describeBackends();
-  return descriptions.flatMap((description) =>
-    description.name === 'native' ? nativeUnderTest(description) : [stockUnderTest(description)],
-  );
+  return [
+    ...descriptions.flatMap((description) =>
+      description.name === 'native' ? nativeUnderTest(description) : [stockUnderTest(description)],
+    ),
+    deviceUnderTest,
+  ];
 }
+
+/**
+ * tfjs's CPU kernels under another name: operations then take the paths of a backend whose memory they cannot reach, which `tensorflow`
+ * takes too and few machines could test otherwise.
+ */
+const deviceUnderTest: BackendUnderTest = {
+  label: 'cpu kernels without host memory',
+  precision: 'float32',
+  activate: async () => {
+    const name = 'without-host-memory';
+    if (findBackendFactory(name) === null) {
+      await start('cpu');
+      registerBackend(name, () => new MathBackendCPU());
+      copyRegisteredKernels('cpu', name);
+    }
+    await setBackend(name);
+    silenceFirstUse(name);
+  },
+};
 
 function stockUnderTest({ name, available, detail, remedy }: BackendDescription): BackendUnderTest {
   return {
