@@ -1,5 +1,8 @@
 #include "xgen/thread_pool.h"
 
+#include "crew.h"
+#include "flush_denormals.h"
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -20,7 +23,7 @@ namespace {
 // 24 bits of generation, 20 of task count, 20 of the next index. A thread that wakes late can only fail to take.
 constexpr int kCountBits = 20;
 constexpr std::uint64_t kCountMask = (std::uint64_t{1} << kCountBits) - 1;
-constexpr auto kSpinTime = std::chrono::microseconds(50);
+constexpr std::chrono::steady_clock::duration kSpinTime = std::chrono::microseconds(50);
 
 std::uint64_t next_index(std::uint64_t ticket) { return ticket & kCountMask; }
 std::uint64_t task_count(std::uint64_t ticket) { return (ticket >> kCountBits) & kCountMask; }
@@ -33,49 +36,21 @@ void pause_briefly() {
 #endif
 }
 
+using Clock = std::chrono::steady_clock;
+
 thread_local bool inside_task = false;
-
-// While a task runs, numbers below the normal range count as zero, on every thread alike. Attention weights and gradients
-// reach that range after some hundred training steps, and a multiplication with one of them takes a hundred times as long.
-class FlushDenormals {
- public:
-  FlushDenormals() : saved_(read()) { write(saved_ | kFlush); }
-  ~FlushDenormals() { write(saved_); }
-  FlushDenormals(const FlushDenormals&) = delete;
-  FlushDenormals& operator=(const FlushDenormals&) = delete;
-
- private:
-#if defined(__x86_64__)
-  using Register = unsigned;
-  static constexpr Register kFlush = 0x8040;  // flush to zero, denormals are zero
-  static Register read() { return __builtin_ia32_stmxcsr(); }
-  static void write(Register value) { __builtin_ia32_ldmxcsr(value); }
-#elif defined(__aarch64__)
-  using Register = std::uint64_t;
-  static constexpr Register kFlush = std::uint64_t{1} << 24;
-  static Register read() {
-    Register value;
-    asm volatile("mrs %0, fpcr" : "=r"(value));
-    return value;
-  }
-  static void write(Register value) { asm volatile("msr fpcr, %0" : : "r"(value)); }
-#else
-  using Register = unsigned;
-  static constexpr Register kFlush = 0;
-  static Register read() { return 0; }
-  static void write(Register) {}
-#endif
-  Register saved_;
-};
 
 class Pool {
  public:
+  Pool() { crew_.reset(size()); }
+
   int size() const { return size_.load(std::memory_order_relaxed); }
 
   void resize(int count) {
     std::lock_guard<std::mutex> lock(job_mutex_);
     stop_threads();
     size_.store(std::max(1, count), std::memory_order_relaxed);
+    crew_.reset(size());
   }
 
   void retain() {
@@ -94,6 +69,11 @@ class Pool {
     if (count == 1 || size() == 1 || inside_task || count >= kCountMask) return run_alone(count, function, context);
     std::unique_lock<std::mutex> lock(job_mutex_, std::try_to_lock);
     if (!lock.owns_lock()) return run_alone(count, function, context);
+    const Clock::time_point start = Clock::now();
+    if (crew_.active() == 1) {
+      crew_.learn(start, start, start, 0);
+      return run_alone(count, function, context);
+    }
     start_threads();
 
     function_ = function;
@@ -108,11 +88,13 @@ class Pool {
       wake_.notify_all();
     }
 
+    std::size_t own = 0;
     inside_task = true;
-    while (take_one()) {
-    }
+    while (take_one()) own++;
     inside_task = false;
+    const Clock::time_point middle = Clock::now();
     join(count);
+    crew_.learn(start, middle, Clock::now(), own);
     if (error_) std::rethrow_exception(error_);
   }
 
@@ -163,7 +145,7 @@ class Pool {
   void start_threads() {
     if (!threads_.empty()) return;
     stopping_.store(false);
-    for (int i = 1; i < size(); i++) threads_.emplace_back([this] { work(); });
+    for (int i = 1; i < size(); i++) threads_.emplace_back([this, i] { work(i); });
   }
 
   void stop_threads() {
@@ -175,30 +157,29 @@ class Pool {
     threads_.clear();
   }
 
-  void work() {
+  // The thread numbered `number`; the caller of run is number 0.
+  void work(int number) {
     const FlushDenormals flush;
     inside_task = true;
-    auto idle_since = std::chrono::steady_clock::now();
+    Clock::time_point idle_since = Clock::now();
     for (unsigned spins = 1; !stopping_.load(std::memory_order_relaxed); spins++) {
-      if (take_one()) {
-        while (take_one()) {
-        }
-        idle_since = std::chrono::steady_clock::now();
+      if (number < crew_.active() && take_one()) {
+        idle_since = Clock::now();
         spins = 0;
         continue;
       }
       pause_briefly();
-      if (spins % 64 == 0 && std::chrono::steady_clock::now() - idle_since > kSpinTime) {
-        sleep();
-        idle_since = std::chrono::steady_clock::now();
+      if (spins % 64 == 0 && Clock::now() - idle_since > kSpinTime) {
+        sleep(number);
+        idle_since = Clock::now();
       }
     }
   }
 
-  void sleep() {
+  void sleep(int number) {
     std::unique_lock<std::mutex> lock(sleep_mutex_);
     sleepers_.fetch_add(1, std::memory_order_seq_cst);
-    wake_.wait(lock, [this] { return stopping_.load() || has_work(); });
+    wake_.wait(lock, [this, number] { return stopping_.load() || (number < crew_.active() && has_work()); });
     sleepers_.fetch_sub(1, std::memory_order_seq_cst);
   }
 
@@ -208,6 +189,7 @@ class Pool {
   std::atomic<bool> stopping_{false};
   std::atomic<bool> joining_{false};
   std::atomic<int> size_{default_thread_count()};
+  Crew crew_;
   TaskFunction function_ = nullptr;
   void* context_ = nullptr;
   std::uint64_t generation_ = 0;

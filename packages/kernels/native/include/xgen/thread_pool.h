@@ -5,6 +5,9 @@
 // number of threads. A fork and join costs 1-2 µs while the threads still spin (some 50 µs after the last job), a
 // system call more when they have gone to sleep.
 //
+// On a busy machine a thread that is put aside in the middle of its task holds up all others. The pool notices (it waits much
+// longer than a task takes), uses fewer threads, and tries more again after a while.
+//
 // Safe from any thread: one job runs at a time, and a caller that finds the pool busy does its own work alone. So does
 // a call from inside a job.
 #pragma once
