@@ -10,6 +10,7 @@ export type CurationErrorCode =
   | 'OPTION_INVALID'
   | 'OUTPUT_FOLDER_MISMATCH'
   | 'OUTPUT_CORRUPT'
+  | 'DOWNLOAD_FAILED'
   | 'INPUT_NOT_FOUND'
   | 'INPUT_CHANGED'
   | 'INPUT_INVALID'

@@ -28,6 +28,8 @@ export { trainTextClassifier } from './classifier/train.js';
 export type { ClassifierReport, LabelledText, TrainClassifierOptions } from './classifier/train.js';
 export type { CalibrationMeasures } from './classifier/calibration.js';
 export type { FeatureView } from './classifier/features.js';
+export { huggingFaceParquetUrls } from './sources/hugging-face.js';
+export type { HuggingFaceOptions } from './sources/hugging-face.js';
 export { extractFinalAnswer } from './generators/final-answer.js';
 export { generateMathDocuments } from './generators/math-documents.js';
 export { generateMathProblems } from './generators/math-problems.js';

@@ -3,7 +3,8 @@
 import { basename } from 'node:path';
 import { CurationError } from '../errors.js';
 import type { DecontaminationPlan } from '../plan/reference-schema.js';
-import { compressionOf, readLines } from '../sources/line-reader.js';
+import { compressionOf } from '../sources/decompress.js';
+import { readLines } from '../sources/line-reader.js';
 import type { EvaluationItem } from './ngram-index.js';
 import { NgramIndex } from './ngram-index.js';
 

@@ -12,6 +12,7 @@ import type { CurationPlan, CurationPlanInput } from '../plan/schema.js';
 import { hashPlan, parseCurationPlan } from '../plan/schema.js';
 import { renderReport } from '../report/html.js';
 import type { CurationReport } from '../report/types.js';
+import { downloadSources } from '../sources/download.js';
 import type { InputTask } from '../sources/inventory.js';
 import { takeInventory } from '../sources/inventory.js';
 import { canonicalJson } from '../util/canonical-json.js';
@@ -89,6 +90,7 @@ class CurationRun {
     for (const path of [this.outputFolder, folder.root, folder.tasks, folder.shards]) await removeLeftovers(path);
     for (const name of ['shards', 'heldout']) await removeLeftovers(join(this.outputFolder, name));
     const references = await loadReferences(this.plan);
+    await this.#timed('downloads', () => downloadSources(this.plan, folder.downloads, this.options));
     const tasks = await this.#timed('inventory', () => this.#inventory(references));
     const results = await this.#timed('documents', () => this.#extract(tasks));
     const selection = await this.#timed('selection', () => this.#select(references, results));
@@ -105,10 +107,12 @@ class CurationRun {
   }
 
   async #inventory({ files }: References): Promise<InputTask[]> {
-    const tasks = await takeInventory(this.plan, this.options.signal).catch((error: unknown) => {
-      throwIfAborted(this.options.signal);
-      throw error;
-    });
+    const tasks = await takeInventory(this.plan, this.#folder.downloads, this.options.signal).catch(
+      (error: unknown) => {
+        throwIfAborted(this.options.signal);
+        throw error;
+      },
+    );
     const inputs: RunInputs = { tasks, references: files };
     const text = canonicalJson(inputs);
     const before = await readFile(this.#folder.inventory, 'utf8').catch(() => undefined);

@@ -14,6 +14,7 @@ import { readJsonl } from '../sources/jsonl.js';
 import { readParquet } from '../sources/parquet.js';
 import type { RawDocument, SourceObserver } from '../sources/raw-document.js';
 import { inputError } from '../sources/raw-document.js';
+import { readWarc } from '../sources/warc.js';
 import { canonicalJson } from '../util/canonical-json.js';
 import { writeFileWhole } from '../util/files.js';
 import type { StoredPart } from './document-store.js';
@@ -90,6 +91,8 @@ function openSource(
       return readJsonl(source, task.root, task.files, plan.seed, observer);
     case 'parquet':
       return readParquet(source, task.root, task.files, plan.seed, connection, observer);
+    case 'warc':
+      return readWarc(source, task.root, task.files, plan.seed, observer);
     case 'mathProblems':
       return readMathProblems(source, task.range!);
   }

@@ -18,6 +18,8 @@ export interface CurateOptions {
   workers?: number;
   /** Aborting stops after the pieces in flight; a rerun with the same plan continues. */
   signal?: AbortSignal;
+  /** Headers for downloads, such as a token: they are no part of the plan, which is written to disk. */
+  downloadHeaders?: (url: string) => Record<string, string>;
   onProgress?: (event: ProgressEvent) => void;
 }
 

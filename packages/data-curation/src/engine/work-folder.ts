@@ -5,6 +5,8 @@ import { join } from 'node:path';
 export interface WorkFolder {
   root: string;
   inventory: string;
+  /** Files fetched from URLs. */
+  downloads: string;
   tasks: string;
   shards: string;
   database: string;
@@ -17,6 +19,7 @@ export function workFolder(outputFolder: string): WorkFolder {
   return {
     root,
     inventory: join(root, 'inventory.json'),
+    downloads: join(root, 'downloads'),
     tasks: join(root, 'tasks'),
     shards: join(root, 'shards'),
     database: join(root, 'selection.duckdb'),

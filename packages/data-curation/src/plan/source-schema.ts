@@ -18,6 +18,22 @@ const patterns = {
   exclude: z.array(z.string().min(1)).default(['**/.git/**']),
 };
 
+const located = {
+  /** A file, or a folder with patterns. Either this or `urls`. */
+  path: z.string().min(1).optional(),
+  /** Files to download, http or https; see `huggingFaceParquetUrls`. */
+  urls: z
+    .array(z.url({ protocol: /^https?$/ }))
+    .min(1)
+    .optional(),
+};
+
+function hasOneLocation(source: { path?: string; urls?: string[] }): boolean {
+  return (source.path === undefined) !== (source.urls === undefined);
+}
+
+const oneLocation = 'give either path or urls';
+
 const textFields = {
   /** Name of the field or column holding the text. */
   textField: z.string().min(1).default('text'),
@@ -46,30 +62,57 @@ export const folderSourceSchema = z.strictObject({
   license: z.string().min(1).default('detect'),
 });
 
-/** JSON Lines, plain or gzip (`.gz`): a file, or a folder with patterns. */
-export const jsonlSourceSchema = z.strictObject({
-  type: z.literal('jsonl'),
-  ...common,
-  path: z.string().min(1),
-  ...patterns,
-  include: z.array(z.string().min(1)).min(1).default(['**/*.jsonl', '**/*.jsonl.gz', '**/*.json.gz', '**/*.ndjson']),
-  ...textFields,
-  /** Longer lines are bad input. */
-  maximumLineBytes: z
-    .int()
-    .min(1024)
-    .default(32 * 1024 * 1024),
-});
+/** JSON Lines, plain, gzip (`.gz`) or Zstandard (`.zst`): a file, or a folder with patterns. */
+export const jsonlSourceSchema = z
+  .strictObject({
+    type: z.literal('jsonl'),
+    ...common,
+    ...located,
+    ...patterns,
+    include: z
+      .array(z.string().min(1))
+      .min(1)
+      .default(['**/*.{jsonl,ndjson,jsonl.gz,json.gz,ndjson.gz,jsonl.zst,ndjson.zst}']),
+    ...textFields,
+    /** Longer lines are bad input. */
+    maximumLineBytes: z
+      .int()
+      .min(1024)
+      .default(32 * 1024 * 1024),
+  })
+  .refine(hasOneLocation, oneLocation);
+
+/** Web archives: WARC (`response` records holding HTML or plain text) and WET (`conversion` records), plain or compressed. */
+export const warcSourceSchema = z
+  .strictObject({
+    type: z.literal('warc'),
+    ...common,
+    ...located,
+    ...patterns,
+    include: z.array(z.string().min(1)).min(1).default(['**/*.{warc,wet,warc.gz,wet.gz,warc.zst,wet.zst}']),
+    license: z.string().min(1).optional(),
+    sampleFraction: z.number().gt(0).max(1).default(1),
+    /** Larger records are counted and not read. */
+    maximumRecordBytes: z
+      .int()
+      .min(1024)
+      .default(8 * 1024 * 1024),
+    /** Whether to leave out menus, footers and the like; else all visible text is taken. */
+    removeBoilerplate: z.boolean().default(true),
+  })
+  .refine(hasOneLocation, oneLocation);
 
 /** Parquet: a file, or a folder with patterns. */
-export const parquetSourceSchema = z.strictObject({
-  type: z.literal('parquet'),
-  ...common,
-  path: z.string().min(1),
-  ...patterns,
-  include: z.array(z.string().min(1)).min(1).default(['**/*.parquet']),
-  ...textFields,
-});
+export const parquetSourceSchema = z
+  .strictObject({
+    type: z.literal('parquet'),
+    ...common,
+    ...located,
+    ...patterns,
+    include: z.array(z.string().min(1)).min(1).default(['**/*.parquet']),
+    ...textFields,
+  })
+  .refine(hasOneLocation, oneLocation);
 
 /** Pages of worked maths problems from the generator; see `generateMathDocuments`. */
 export const mathSourceSchema = z.strictObject({
@@ -91,6 +134,7 @@ export const sourceSchema = z.discriminatedUnion('type', [
   folderSourceSchema,
   jsonlSourceSchema,
   parquetSourceSchema,
+  warcSourceSchema,
   mathSourceSchema,
 ]);
 
@@ -98,4 +142,5 @@ export type SourcePlan = z.output<typeof sourceSchema>;
 export type FolderSourcePlan = z.output<typeof folderSourceSchema>;
 export type JsonlSourcePlan = z.output<typeof jsonlSourceSchema>;
 export type ParquetSourcePlan = z.output<typeof parquetSourceSchema>;
+export type WarcSourcePlan = z.output<typeof warcSourceSchema>;
 export type MathSourcePlan = z.output<typeof mathSourceSchema>;

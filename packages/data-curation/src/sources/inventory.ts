@@ -7,6 +7,7 @@ import { resolve } from 'node:path';
 import type { CurationPlan } from '../plan/schema.js';
 import type { FolderSourcePlan, SourcePlan } from '../plan/source-schema.js';
 import { compareStrings, hash48 } from '../util/hash.js';
+import { downloadFolder } from './download.js';
 import { listFiles } from './walk.js';
 import type { InputFile } from './raw-document.js';
 
@@ -29,10 +30,11 @@ const taskFiles = 1000;
 const generatedPerTask = 2000;
 const generatedBytes = 1000;
 
-export async function takeInventory(plan: CurationPlan, signal?: AbortSignal): Promise<InputTask[]> {
+/** @param downloads Where the files of sources with `urls` lie. */
+export async function takeInventory(plan: CurationPlan, downloads: string, signal?: AbortSignal): Promise<InputTask[]> {
   const tasks: InputTask[] = [];
   for (const [index, source] of plan.sources.entries()) {
-    for (const piece of await piecesOf(source, plan.seed, signal)) {
+    for (const piece of await piecesOf(source, plan.seed, downloads, signal)) {
       tasks.push({ task: tasks.length, source: index, ...piece });
     }
   }
@@ -41,7 +43,12 @@ export async function takeInventory(plan: CurationPlan, signal?: AbortSignal): P
 
 type Piece = Omit<InputTask, 'task' | 'source'>;
 
-async function piecesOf(source: SourcePlan, seed: number, signal: AbortSignal | undefined): Promise<Piece[]> {
+async function piecesOf(
+  source: SourcePlan,
+  seed: number,
+  downloads: string,
+  signal: AbortSignal | undefined,
+): Promise<Piece[]> {
   if (source.type === 'mathProblems') {
     const pieces: Piece[] = [];
     for (let first = 0; first < source.documents; first += generatedPerTask) {
@@ -50,8 +57,9 @@ async function piecesOf(source: SourcePlan, seed: number, signal: AbortSignal | 
     }
     return pieces;
   }
-  const { root, files } = await listFiles(resolve(source.path), {
-    include: source.include,
+  const path = source.path === undefined ? downloadFolder(downloads, source.name) : resolve(source.path);
+  const { root, files } = await listFiles(path, {
+    include: source.path === undefined ? ['*'] : source.include,
     exclude: source.exclude,
     signal,
   });

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import type { JsonlSourcePlan } from '../plan/source-schema.js';
 import { repairText } from '../text/encoding-repair.js';
 import { hash32 } from '../util/hash.js';
-import { compressionOf, readLines } from './line-reader.js';
+import { compressionOf } from './decompress.js';
+import { readLines } from './line-reader.js';
 import type { InputFile, RawDocument, SourceObserver } from './raw-document.js';
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });

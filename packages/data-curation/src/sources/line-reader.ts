@@ -1,21 +1,11 @@
 /**
- * Lines of a file as bytes, plain or gzip, with a limit on the length of a line: a longer one is reported and skipped without being held.
- * What stands before damage in a compressed file is delivered, the same on every run: chunks have a fixed size and are
- * decompressed one after another. Memory: one line and one decompressed chunk.
+ * Lines of a file as bytes, plain or compressed, with a limit on the length of a line: a longer one is reported and skipped
+ * without being held. What stands before damage in a compressed file is delivered. Memory: one line and one decompressed chunk.
  */
 
 import { createHash } from 'node:crypto';
-import { open } from 'node:fs/promises';
-import { createGunzip } from 'node:zlib';
-
-const chunkBytes = 1 << 16;
-
-export type Compression = 'none' | 'gzip';
-
-/** By the end of the file name. */
-export function compressionOf(name: string): Compression {
-  return name.endsWith('.gz') ? 'gzip' : 'none';
-}
+import type { Compression } from './decompress.js';
+import { DamagedFile, decompressed } from './decompress.js';
 
 export type LineEvent =
   | { kind: 'line'; number: number; bytes: Buffer }
@@ -64,47 +54,5 @@ export async function* readLines(path: string, compression: Compression, maximum
     pendingLength += piece.length;
     if (pendingLength <= maximum) pending.push(piece);
     else pending = [];
-  }
-}
-
-class DamagedFile extends Error {}
-
-async function* decompressed(
-  path: string,
-  compression: Compression,
-  onRaw: (raw: Buffer) => void,
-): AsyncGenerator<Buffer> {
-  const handle = await open(path, 'r');
-  try {
-    const gunzip = compression === 'gzip' ? createGunzip() : undefined;
-    const output: Buffer[] = [];
-    let failure: Error | undefined;
-    gunzip?.on('data', (data: Buffer) => output.push(data));
-    gunzip?.on('error', (error: Error) => (failure = error));
-    for (;;) {
-      const { bytesRead, buffer } = await handle.read({ buffer: Buffer.alloc(chunkBytes), length: chunkBytes });
-      const raw = buffer.subarray(0, bytesRead);
-      if (bytesRead > 0) onRaw(raw);
-      if (gunzip === undefined) {
-        if (bytesRead === 0) return;
-        yield raw;
-        continue;
-      }
-      if (failure === undefined) {
-        await new Promise<void>((resolve) => {
-          gunzip.once('error', () => resolve());
-          if (bytesRead === 0) gunzip.once('end', () => resolve()).end();
-          else gunzip.write(raw, () => resolve());
-        });
-      }
-      yield* output.splice(0);
-      // After damage the rest is read only to be hashed.
-      if (bytesRead === 0) {
-        if (failure !== undefined) throw new DamagedFile(`damaged or truncated gzip (${failure.message})`);
-        return;
-      }
-    }
-  } finally {
-    await handle.close();
   }
 }

@@ -1,0 +1,104 @@
+/**
+ * The bytes of a file, decompressed on the way: gzip (also of several members) through zlib, Zstandard through `fzstd`, which does not
+ * check Zstandard's optional checksum. What stands before damage is delivered, the same on every run: chunks have a fixed size
+ * and are decompressed one after another. Memory: one chunk, and what it expands to.
+ */
+
+import { open } from 'node:fs/promises';
+import { createGunzip } from 'node:zlib';
+import { Decompress } from 'fzstd';
+
+const chunkBytes = 1 << 16;
+
+export type Compression = 'none' | 'gzip' | 'zstd';
+
+/** By the end of the file name. */
+export function compressionOf(name: string): Compression {
+  if (name.endsWith('.gz')) return 'gzip';
+  return name.endsWith('.zst') || name.endsWith('.zstd') ? 'zstd' : 'none';
+}
+
+/** Thrown after everything before the damage was delivered. */
+export class DamagedFile extends Error {}
+
+/** Takes compressed pieces, gives what they expand to. `push(undefined)` says that the file is at its end. */
+interface Decompressor {
+  push(raw: Buffer | undefined): Promise<Buffer[]>;
+  readonly failure: string | undefined;
+}
+
+export async function* decompressed(
+  path: string,
+  compression: Compression,
+  onRaw: (raw: Buffer) => void,
+): AsyncGenerator<Buffer> {
+  const handle = await open(path, 'r');
+  try {
+    const decompressor =
+      compression === 'gzip' ? new GzipDecompressor() : compression === 'zstd' ? new ZstdDecompressor() : undefined;
+    for (;;) {
+      const { bytesRead, buffer } = await handle.read({ buffer: Buffer.alloc(chunkBytes), length: chunkBytes });
+      const raw = buffer.subarray(0, bytesRead);
+      if (bytesRead > 0) onRaw(raw);
+      if (decompressor === undefined) {
+        if (bytesRead === 0) return;
+        yield raw;
+        continue;
+      }
+      yield* await decompressor.push(bytesRead === 0 ? undefined : raw);
+      // After damage the rest is read only to be hashed.
+      if (bytesRead === 0) {
+        if (decompressor.failure !== undefined) {
+          throw new DamagedFile(`damaged or truncated ${compression} (${decompressor.failure})`);
+        }
+        return;
+      }
+    }
+  } finally {
+    await handle.close();
+  }
+}
+
+class GzipDecompressor implements Decompressor {
+  readonly #gunzip = createGunzip();
+  readonly #output: Buffer[] = [];
+  #settle: () => void = () => undefined;
+  failure: string | undefined;
+
+  constructor() {
+    this.#gunzip.on('data', (data: Buffer) => this.#output.push(data));
+    this.#gunzip.on('end', () => this.#settle());
+    this.#gunzip.on('error', (error: Error) => {
+      this.failure ??= error.message;
+      this.#settle();
+    });
+  }
+
+  async push(raw: Buffer | undefined): Promise<Buffer[]> {
+    if (this.failure === undefined) {
+      await new Promise<void>((resolve) => {
+        this.#settle = resolve;
+        if (raw === undefined) this.#gunzip.end();
+        else this.#gunzip.write(raw, () => resolve());
+      });
+    }
+    return this.#output.splice(0);
+  }
+}
+
+class ZstdDecompressor implements Decompressor {
+  readonly #output: Buffer[] = [];
+  readonly #stream = new Decompress((data) => this.#output.push(Buffer.from(data)));
+  failure: string | undefined;
+
+  push(raw: Buffer | undefined): Promise<Buffer[]> {
+    if (this.failure === undefined) {
+      try {
+        this.#stream.push(raw ?? Buffer.alloc(0), raw === undefined);
+      } catch (error) {
+        this.failure = error instanceof Error ? error.message : String(error);
+      }
+    }
+    return Promise.resolve(this.#output.splice(0));
+  }
+}

@@ -1,0 +1,173 @@
+/**
+ * HTML → blocks of visible text, in order. What is never text (scripts, styles, forms, navigation) is left out; code keeps its line
+ * breaks; maths is kept as TeX: MathML with a TeX annotation, MathJax scripts, KaTeX. Tokens come from `htmlparser2`.
+ * Memory: the blocks. Pages nested deeper than 512 elements are refused: they are bombs, not pages.
+ */
+
+import { Parser } from 'htmlparser2';
+
+export type BlockKind = 'text' | 'heading' | 'item' | 'code' | 'maths' | 'row';
+
+export interface HtmlBlock {
+  kind: BlockKind;
+  text: string;
+  /** Characters of the text inside links. */
+  linkCharacters: number;
+}
+
+/** A page that cannot be handled within limits. */
+export class HtmlTooComplex extends Error {}
+
+const maximumDepth = 512;
+const maximumBlocks = 200_000;
+const skipped = new Set(
+  'script style noscript template svg canvas iframe object embed form button select textarea input nav footer aside dialog menu audio video map head'.split(
+    ' ',
+  ),
+);
+const blockElements = new Set(
+  'address article blockquote body center dd details div dl dt fieldset figcaption figure h1 h2 h3 h4 h5 h6 header hr html li main ol p pre section summary table tbody td tfoot th thead tr ul'.split(
+    ' ',
+  ),
+);
+const headings = new Set(['h1', 'h2', 'h3', 'h4', 'h5', 'h6']);
+/** Parts of maths that repeat the formula for eyes only. */
+const visualMaths = /\b(?:katex-html|MathJax(?:_Preview|_CHTML|_SVG)?|mjx-assistive-mml|mwe-math-fallback-image-\w+)\b/;
+
+interface OpenElement {
+  name: string;
+  skip: boolean;
+}
+
+export function htmlBlocks(html: string): HtmlBlock[] {
+  const collector = new BlockCollector();
+  const parser = new Parser(
+    {
+      onopentag: (name, attributes) => collector.open(name, attributes),
+      ontext: (text) => collector.text(text),
+      onclosetag: (name) => collector.close(name),
+    },
+    { decodeEntities: true, lowerCaseTags: true },
+  );
+  parser.write(html);
+  parser.end();
+  return collector.finish();
+}
+
+class BlockCollector {
+  readonly #blocks: HtmlBlock[] = [];
+  readonly #stack: OpenElement[] = [];
+  #skipDepth = 0;
+  #preDepth = 0;
+  #linkDepth = 0;
+  #kind: BlockKind = 'text';
+  #text = '';
+  #linkCharacters = 0;
+  /** TeX is collected while inside an annotation or a MathJax script. */
+  #tex: string | undefined;
+  #isDisplayMaths = false;
+
+  open(name: string, attributes: Record<string, string>): void {
+    if (this.#stack.length >= maximumDepth)
+      throw new HtmlTooComplex(`HTML nested deeper than ${maximumDepth} elements`);
+    const isTexScript = name === 'script' && /^math\/tex/.test(attributes.type ?? '');
+    const isTexAnnotation = name === 'annotation' && attributes.encoding === 'application/x-tex';
+    if ((isTexScript || isTexAnnotation) && this.#skipDepth <= (isTexAnnotation ? 1 : 0)) {
+      this.#tex = '';
+      this.#isDisplayMaths ||= /mode=display/.test(attributes.type ?? '');
+    }
+    if (name === 'math') this.#isDisplayMaths = attributes.display === 'block';
+    // Wikipedia hides the MathML that holds the TeX.
+    const isHiddenMaths = name === 'math' || /mwe-math-mathml/.test(attributes.class ?? '');
+    const hidden =
+      !isHiddenMaths && (attributes.hidden !== undefined || /display\s*:\s*none/.test(attributes.style ?? ''));
+    // Inside <math>, only the annotation is wanted.
+    const skip =
+      (skipped.has(name) && !isTexScript) || name === 'math' || visualMaths.test(attributes.class ?? '') || hidden;
+    this.#stack.push({ name, skip });
+    if (skip) this.#skipDepth++;
+    if (this.#skipDepth > 0 || isTexScript) return;
+    if (name === 'br') this.#text += '\n';
+    if (name === 'a') this.#linkDepth++;
+    if (name === 'td' || name === 'th') {
+      if (this.#text !== '') this.#text += ' | ';
+    } else if (blockElements.has(name)) {
+      this.#endBlock();
+      if (headings.has(name)) this.#kind = 'heading';
+      else if (name === 'li') this.#kind = 'item';
+      else if (name === 'tr') this.#kind = 'row';
+      else if (name === 'pre') this.#kind = 'code';
+    }
+    if (name === 'pre') this.#preDepth++;
+  }
+
+  text(text: string): void {
+    if (this.#tex !== undefined) {
+      this.#tex += text;
+      return;
+    }
+    if (this.#skipDepth > 0) return;
+    const piece = this.#preDepth > 0 ? text : text.replace(/\s+/g, ' ');
+    const added = this.#preDepth === 0 && (this.#text === '' || /\s$/.test(this.#text)) ? piece.trimStart() : piece;
+    this.#text += added;
+    if (this.#linkDepth > 0) this.#linkCharacters += added.trim().length;
+  }
+
+  close(name: string): void {
+    const element = this.#stack.pop();
+    if (element === undefined) return;
+    if (this.#tex !== undefined && (name === 'annotation' || name === 'script')) this.#addTex(this.#tex);
+    if (element.skip) {
+      this.#skipDepth--;
+      return;
+    }
+    if (this.#skipDepth > 0) return;
+    if (name === 'a') this.#linkDepth--;
+    if (name === 'pre') this.#preDepth--;
+    if (blockElements.has(name) && name !== 'td' && name !== 'th') this.#endBlock();
+  }
+
+  finish(): HtmlBlock[] {
+    this.#endBlock();
+    return this.#blocks;
+  }
+
+  #addTex(tex: string): void {
+    this.#tex = undefined;
+    // Wikipedia wraps every formula in \displaystyle.
+    const formula = tex
+      .trim()
+      .replace(/^\{\\displaystyle\s*([\s\S]*)\}$/, '$1')
+      .trim();
+    if (formula === '') return;
+    if (!this.#isDisplayMaths) {
+      this.#text += `$${formula}$`;
+      return;
+    }
+    this.#isDisplayMaths = false;
+    const kind = this.#kind;
+    this.#endBlock();
+    this.#text = `$$${formula}$$`;
+    this.#kind = 'maths';
+    this.#endBlock();
+    this.#kind = kind;
+  }
+
+  #endBlock(): void {
+    const text =
+      this.#kind === 'code'
+        ? this.#text.replace(/^\n+|\s+$/g, '')
+        : this.#text
+            .split('\n')
+            .map((line) => line.trim())
+            .join('\n')
+            .trim();
+    if (text !== '') {
+      this.#blocks.push({ kind: this.#kind, text, linkCharacters: this.#linkCharacters });
+      if (this.#blocks.length > maximumBlocks) throw new HtmlTooComplex(`HTML with more than ${maximumBlocks} blocks`);
+    }
+    this.#text = '';
+    this.#linkCharacters = 0;
+    this.#kind = 'text';
+  }
+}
