@@ -14,7 +14,15 @@ export {
 
 export { parsePretrainStage, pretrainStageSchema } from './stage/parse-stage';
 export { extensionStages, type ExtensionOptions, type ExtensionStep } from './stage/extension-stages';
-export type { AdamWOptions, Annealed, MixtureDomain, PretrainStage, PretrainStageInput } from './stage/stage';
+export type {
+  AdamWOptions,
+  Annealed,
+  MixtureDomain,
+  MuonOptions,
+  OptimizerOptions,
+  PretrainStage,
+  PretrainStageInput,
+} from './stage/stage';
 
 export { combineDocumentSources } from './data/combine-sources';
 export type { TokenArray, TokenDocumentSource } from './data/document-source';
@@ -23,14 +31,17 @@ export { BatchPacker, type BatchPackerOptions, type BatchPackerState, type Packe
 export { ignoredTarget, type MicroBatch } from './data/micro-batch';
 export type { DomainSamplerState, MixtureSamplerOptions, MixtureSamplerState } from './data/mixture-sampler';
 
+export { createAdamW, defaultAdamWOptions } from './optimizer/adam-w';
+export { createMuon, orthogonalizedMatrices, type OrthogonalizedMatrices } from './optimizer/muon';
+export { createOptimizer } from './optimizer/create-optimizer';
 export {
-  adamWVariables,
-  createAdamW,
-  defaultAdamWOptions,
-  type AdamW,
-  type AdamWState,
-  type AdamWUpdate,
-} from './optimizer/adam-w';
+  optimizerVariables,
+  type Optimizer,
+  type Optimizer as AdamW,
+  type OptimizerState,
+  type OptimizerState as AdamWState,
+  type OptimizerUpdate,
+} from './optimizer/optimizer';
 export { accumulateGradients, type AccumulateOptions } from './optimizer/accumulate-gradients';
 
 export {

@@ -4,7 +4,8 @@ import { globalNormScale, initializeBackend, valueAndGradients } from '@xgen-sma
 import { RandomGenerator } from '@xgen-small/model-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { accumulateGradients } from './accumulate-gradients';
-import { adamWVariables, createAdamW } from './adam-w';
+import { createAdamW } from './adam-w';
+import { optimizerVariables } from './optimizer';
 
 beforeAll(async () => void (await initializeBackend()));
 
@@ -57,7 +58,7 @@ describe('createAdamW', () => {
       }
     }
     expect(state.step).toBe(25);
-    expect([...adamWVariables(state).keys()]).toEqual([
+    expect([...optimizerVariables(state).keys()]).toEqual([
       'firstMoments.matrix',
       'firstMoments.vector',
       'secondMoments.matrix',
@@ -72,7 +73,7 @@ describe('createAdamW', () => {
     const parameters = new Map([['weight', tf.variable(tf.ones([2]))]]);
     const state = optimizer.initialize(parameters);
     expect(() => optimizer.update(state, parameters, new Map(), { learningRate: 1 })).toThrow(
-      /there is no gradient for the parameter weight/,
+      /There is no gradient for the parameter weight/,
     );
     optimizer.dispose(state);
   });

@@ -5,7 +5,7 @@ import { CheckpointStore, type TrainingCheckpoint } from '../checkpoint/checkpoi
 import { describeDifference, hashVariables, identityDifferences, type Json } from '../checkpoint/identity';
 import { BatchPacker, resolveBeginToken } from '../data/batch-packer';
 import { PretrainError } from '../errors';
-import { parsePretrainStage } from '../stage/parse-stage';
+import { parsePretrainStage, pretrainStageSchema } from '../stage/parse-stage';
 import type { PretrainStage } from '../stage/stage';
 import type { PretrainStageOptions } from './options';
 
@@ -42,7 +42,8 @@ export async function prepareRun(options: PretrainStageOptions): Promise<Prepare
   const beginToken = resolveBeginToken(stage.prependBeginToken, model.config.bosTokenId);
   const prependBeginToken = beginToken !== undefined;
   const packer = new BatchPacker({ source: data, stage, seed, prependBeginToken, beginToken });
-  const optimizerSource = optimizerFrom === undefined ? undefined : await finishedCheckpoint(optimizerFrom, model);
+  const optimizerSource =
+    optimizerFrom === undefined ? undefined : await finishedCheckpoint(optimizerFrom, model, stage);
   const identity: Record<string, Json> = {
     stage: toJson(stage),
     model: { ...toJson(model.config), parameters: await hashVariables(model.parameters) },
@@ -111,7 +112,11 @@ function checkOptions({ seed, metricsEverySteps = 1, checkpoints = {}, heldOut }
   }
 }
 
-async function finishedCheckpoint(folder: string, model: CausalLanguageModel): Promise<TrainingCheckpoint> {
+async function finishedCheckpoint(
+  folder: string,
+  model: CausalLanguageModel,
+  { optimizer }: PretrainStage,
+): Promise<TrainingCheckpoint> {
   const store = new CheckpointStore({ folder: join(folder, 'checkpoints'), kind: checkpointKind });
   const checkpoint = await store.latest();
   if (checkpoint === undefined) {
@@ -119,6 +124,14 @@ async function finishedCheckpoint(folder: string, model: CausalLanguageModel): P
       value: folder,
       remedy: 'Name the folder of a stage that has run, or leave optimizerFrom out.',
     });
+  }
+  const other = pretrainStageSchema.safeParse(checkpoint.identity.stage);
+  if (other.data?.optimizer.type !== optimizer.type) {
+    throw new PretrainError(
+      'INVALID_ARGUMENT',
+      `optimizerFrom: ${folder} has the moments of ${other.data?.optimizer.type}, not of ${optimizer.type}.`,
+      { value: folder, remedy: 'Use one type of optimizer for both stages, or leave optimizerFrom out.' },
+    );
   }
   const differences = identityDifferences(checkpoint.identity.model, toJson(model.config)).filter(({ path }) =>
     sizeSettings.includes(path),

@@ -46,6 +46,18 @@ describe('resumption', () => {
     expect(await contents(folder)).toEqual(reference);
   });
 
+  it('holds for Muon too, whose moments another optimizer refuses', async () => {
+    const muon = { ...stage, optimizer: { type: 'muon' } } as const;
+    await run({ stage: muon });
+    const reference = await contents(folder);
+    await rm(folder, { recursive: true });
+    await interrupted(5, { stage: muon });
+    await run({ stage: muon });
+    expect(await contents(folder)).toEqual(reference);
+    const error = await failure(run({ folder: join(folder, 'next'), optimizerFrom: folder }));
+    expect(error.message).toMatch(/has the moments of muon, not of adamW/);
+  });
+
   it('does nothing where all is done, but hands out the trained model', async () => {
     let trained = '';
     await run({}, async ({ model }) => void (trained = await hashVariables(model.parameters)));

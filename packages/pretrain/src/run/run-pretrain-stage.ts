@@ -12,7 +12,7 @@ import { assertSameIdentity, type TrainingCheckpoint } from '../checkpoint/check
 import { removeTemporaryFolders } from '../checkpoint/durable-folder';
 import { hashVariables, identityDifferences, type Json } from '../checkpoint/identity';
 import { PretrainError } from '../errors';
-import { createAdamW } from '../optimizer/adam-w';
+import { createOptimizer } from '../optimizer/create-optimizer';
 import type { PretrainStageOptions, PretrainStageResult } from './options';
 import { modelForStage, prepareRun } from './prepare-run';
 import { StageRun } from './stage-run';
@@ -31,7 +31,7 @@ export async function runPretrainStage(options: PretrainStageOptions): Promise<P
   await makeFolder(options.folder);
   await removeTemporaryFolders(options.folder);
   const model = modelForStage(options.model, prepared.stage);
-  const optimizer = createAdamW(prepared.stage.optimizer);
+  const optimizer = createOptimizer(prepared.stage.optimizer, model.config);
   const run = new StageRun(options, prepared, model, optimizer, optimizer.initialize(model.parameters));
   try {
     return await run.toEnd(checkpoint);

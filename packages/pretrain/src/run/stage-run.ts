@@ -8,7 +8,7 @@ import { PretrainError } from '../errors';
 import { evaluateLoss } from '../evaluate/evaluate-loss';
 import { MetricsLog } from '../metrics/metrics-log';
 import type { PretrainMetricsRow } from '../metrics/metrics-row';
-import { adamWVariables, type AdamW, type AdamWState } from '../optimizer/adam-w';
+import { optimizerVariables, type Optimizer, type OptimizerState } from '../optimizer/optimizer';
 import { decayProgressAt, learningRateAt } from '../schedule/learning-rate';
 import { MetricsMeter } from './metrics-meter';
 import type { HeldOutOptions, PretrainStageOptions, PretrainStageResult } from './options';
@@ -27,8 +27,8 @@ export class StageRun {
     private readonly options: PretrainStageOptions,
     private readonly prepared: PreparedRun,
     private readonly model: CausalLanguageModel,
-    private readonly optimizer: AdamW,
-    private optimizerState: AdamWState,
+    private readonly optimizer: Optimizer,
+    private optimizerState: OptimizerState,
   ) {
     this.metrics = new MetricsLog(join(options.folder, 'metrics.jsonl'));
     this.meter = new MetricsMeter(prepared.packer.domainNames);
@@ -72,7 +72,7 @@ export class StageRun {
     const { packer, optimizerSource } = this.prepared;
     const source = checkpoint ?? optimizerSource;
     if (source !== undefined) {
-      await source.restoreVariables(adamWVariables(this.optimizerState));
+      await source.restoreVariables(optimizerVariables(this.optimizerState));
       const { optimizerStep } = parseTrainingState(source);
       this.state = { ...this.state, optimizerStep };
       this.optimizerState = { ...this.optimizerState, step: optimizerStep };
@@ -170,7 +170,7 @@ export class StageRun {
     const folder = await store.save({
       step: this.state.step,
       model: this.model,
-      variables: adamWVariables(this.optimizerState),
+      variables: optimizerVariables(this.optimizerState),
       state: this.state as unknown as Json,
       identity,
     });

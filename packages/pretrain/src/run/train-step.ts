@@ -7,13 +7,13 @@ import { globalNormScale } from '@xgen-small/kernels';
 import type { CausalLanguageModel } from '@xgen-small/model-core';
 import type { MicroBatch } from '../data/micro-batch';
 import { accumulateGradients } from '../optimizer/accumulate-gradients';
-import type { AdamW, AdamWState } from '../optimizer/adam-w';
+import type { Optimizer, OptimizerState } from '../optimizer/optimizer';
 import type { PretrainStageOptions } from './options';
 
 export interface TrainStepOptions {
   model: CausalLanguageModel;
-  optimizer: AdamW;
-  optimizerState: AdamWState;
+  optimizer: Optimizer;
+  optimizerState: OptimizerState;
   microBatches: readonly MicroBatch[];
   domainCount: number;
   learningRate: number;
@@ -25,7 +25,7 @@ export interface TrainStepOptions {
 
 export interface TrainStepResult {
   /** As passed when `finite` is false: nothing was changed then. */
-  optimizerState: AdamWState;
+  optimizerState: OptimizerState;
   finite: boolean;
   /** [domains] */
   negativeLogLikelihood: Float64Array;

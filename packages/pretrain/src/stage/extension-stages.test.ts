@@ -44,7 +44,7 @@ describe('extensionStages', () => {
   it('fits the batches to the context and keeps the rest of the base stage', () => {
     expect([first.microBatchTokens, first.tokensPerStep, first.steps]).toEqual([1024, 4096, 13]);
     expect([second.microBatchTokens, second.tokensPerStep, second.steps]).toEqual([2048, 4096, 10]);
-    expect(second.optimizer).toEqual({ beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.2 });
+    expect(second.optimizer).toEqual({ type: 'adamW', beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.2 });
   });
 
   it('goes on from the mixture that the base stage ends in, on long documents, beside retrieval text', () => {

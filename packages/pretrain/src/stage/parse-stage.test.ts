@@ -37,7 +37,7 @@ describe('parsePretrainStage', () => {
     expect(stage).toMatchObject({
       steps: Math.ceil(100_000 / 4096),
       microBatchTokens: 1024,
-      optimizer: { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1 },
+      optimizer: { type: 'adamW', beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1 },
       maximumGradientNorm: 1,
       documentWeights: true,
       minimumDocumentTokens: 2,
@@ -59,6 +59,7 @@ describe('parsePretrainStage', () => {
     [{ microBatchTokens: 1000 }, /microBatchTokens: 1000 does not divide tokensPerStep 4096; choose a divisor/],
     [{ steps: 10 }, /set exactly one of `steps` and `tokens`; both is set/],
     [{ tokens: undefined }, /set exactly one of `steps` and `tokens`; neither is set/],
+    [{ optimizer: { momentum: 0.9 } }, /optimizer\.momentum: works with type 'muon' only/],
     [{ mixture: {} }, /mixture: names no domain/],
     [{ mixture: { code: { share: 0 } } }, /mixture\.code\.share: is zero from start to end/],
     [{ mixture: { code: { share: { start: 0, end: 1 } } } }, /every share is zero at the start/],
@@ -77,6 +78,12 @@ describe('parsePretrainStage', () => {
     [{ learningRate: { type: 'linear', peak: 1e-4 } }, /learningRate\.type: /],
   ])('refuses %j', (change, message) => {
     expect(refusal(change)).toMatch(message);
+  });
+
+  it('gives Muon its momentum', () => {
+    const stage = parsePretrainStage({ ...valid, optimizer: { type: 'muon', weightDecay: 0 } });
+    expect(stage.optimizer).toMatchObject({ type: 'muon', momentum: 0.95, weightDecay: 0 });
+    expect(parsePretrainStage(stage)).toEqual(stage);
   });
 
   it('names every problem at once', () => {

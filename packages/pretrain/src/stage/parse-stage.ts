@@ -5,6 +5,8 @@
 import { z } from 'zod';
 import { annealedAt } from '../data/annealed';
 import { PretrainError } from '../errors';
+import { defaultAdamWOptions } from '../optimizer/adam-w';
+import { defaultMomentum } from '../optimizer/muon';
 import { schedulePhases, type LearningRateSchedule } from '../schedule/learning-rate';
 import type { PretrainStage } from './stage';
 
@@ -80,12 +82,14 @@ export const pretrainStageSchema = z.strictObject({
   mixture: z.record(z.string().min(1), mixtureDomain),
   optimizer: z
     .strictObject({
-      beta1: z.number().min(0).lt(1).default(0.9),
-      beta2: z.number().min(0).lt(1).default(0.95),
-      epsilon: z.number().positive().default(1e-8),
-      weightDecay: z.number().nonnegative().default(0.1),
+      type: z.enum(['adamW', 'muon']).default('adamW'),
+      beta1: z.number().min(0).lt(1).default(defaultAdamWOptions.beta1),
+      beta2: z.number().min(0).lt(1).default(defaultAdamWOptions.beta2),
+      epsilon: z.number().positive().default(defaultAdamWOptions.epsilon),
+      weightDecay: z.number().nonnegative().default(defaultAdamWOptions.weightDecay),
+      momentum: z.number().min(0).lt(1).optional(),
     })
-    .default({ beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1 }),
+    .default({ type: 'adamW', ...defaultAdamWOptions }),
   maximumGradientNorm: z.number().positive().default(1),
   documentWeights: z.boolean().default(true),
   minimumDocumentTokens: count.default(2),
@@ -109,16 +113,29 @@ export function parsePretrainStage(input: unknown): PretrainStage {
     );
   }
   const stage = parsed.data;
-  const problems = [...lengthProblems(stage), ...mixtureProblems(stage.mixture), ...positionProblems(stage)];
+  const problems = [
+    ...optimizerProblems(stage),
+    ...lengthProblems(stage),
+    ...mixtureProblems(stage.mixture),
+    ...positionProblems(stage),
+  ];
   if (problems.length > 0) throw invalid(input, problems);
   const { tokens, steps = Math.ceil(tokens! / stage.tokensPerStep), microBatchTokens, ...rest } = stage;
   const complete: PretrainStage = { ...rest, steps, microBatchTokens: microBatchTokens ?? stage.tokensPerStep };
+  if (complete.optimizer.type === 'muon') {
+    complete.optimizer = { ...complete.optimizer, momentum: complete.optimizer.momentum ?? defaultMomentum };
+  }
   const scheduleProblem = learningRateProblem(complete.learningRate, steps);
   if (scheduleProblem !== undefined) throw invalid(input, [scheduleProblem]);
   return complete;
 }
 
 type ParsedStage = z.output<typeof pretrainStageSchema>;
+
+function optimizerProblems({ optimizer: { type, momentum } }: ParsedStage): string[] {
+  if (type === 'muon' || momentum === undefined) return [];
+  return [`optimizer.momentum: works with type 'muon' only; leave it out or set the type`];
+}
 
 function lengthProblems(stage: ParsedStage): string[] {
   const { steps, tokens, tokensPerStep, microBatchTokens = tokensPerStep, contextLength } = stage;

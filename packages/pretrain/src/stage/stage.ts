@@ -32,6 +32,16 @@ export interface AdamWOptions {
   weightDecay?: number;
 }
 
+export interface MuonOptions extends AdamWOptions {
+  /** Of the matrices' moments, Nesterov's form; default 0.95. */
+  momentum?: number;
+}
+
+/** `adamW`, the default, or `muon`: orthogonalised updates for the matrices inside the blocks, AdamW for the rest. */
+export interface OptimizerOptions extends MuonOptions {
+  type?: 'adamW' | 'muon';
+}
+
 export interface PretrainStageInput {
   name: string;
   /** Longest piece of a document that attends to itself; longer documents are cut into pieces of this length. */
@@ -47,7 +57,7 @@ export interface PretrainStageInput {
   learningRate: LearningRateSchedule;
   /** Domain name → share and conditions. Domains of the data that are not named are not read. */
   mixture: Record<string, MixtureDomain>;
-  optimizer?: AdamWOptions;
+  optimizer?: OptimizerOptions;
   /** Gradients are scaled down to this global L2 norm; default 1. */
   maximumGradientNorm?: number;
   /** Whether the documents' weight column counts; default true. */
@@ -75,7 +85,8 @@ export interface PretrainStage {
   steps: number;
   learningRate: LearningRateSchedule;
   mixture: Record<string, MixtureDomain>;
-  optimizer: Required<AdamWOptions>;
+  /** `momentum` with `muon` only. */
+  optimizer: Required<AdamWOptions> & { type: 'adamW' | 'muon'; momentum?: number };
   maximumGradientNorm: number;
   documentWeights: boolean;
   minimumDocumentTokens: number;
