@@ -58,3 +58,17 @@ export function throwIfAborted(signal: AbortSignal | undefined, what: string): v
     cause: signal.reason,
   });
 }
+
+/** The log tells samples apart by their ids. */
+export function checkDistinct(ids: readonly string[]): void {
+  const seen = new Set<string>();
+  for (const id of ids) {
+    if (seen.has(id)) {
+      throw new EvaluationError('INVALID_DATA', `Two samples have the id ${id}.`, {
+        value: id,
+        remedy: 'Give each its own: the log tells them apart by it.',
+      });
+    }
+    seen.add(id);
+  }
+}

@@ -5,13 +5,20 @@
 
 import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
-import { checkDistinct } from '../math/math-accuracy.js';
 import { sha256 } from '../random.js';
 import { promptText, runSamples, writeResults } from '../runs/run-samples.js';
 import { readJsonl } from '../runs/read-jsonl.js';
 import { estimate } from '../statistics/estimate.js';
 import { passAtK, passAtSteps } from '../statistics/pass-at-k.js';
-import { check, functionOption, modelOption, runOptionFields, seedOption, tokenLimitOption } from '../validate.js';
+import {
+  check,
+  checkDistinct,
+  functionOption,
+  modelOption,
+  runOptionFields,
+  seedOption,
+  tokenLimitOption,
+} from '../validate.js';
 import { createPythonSandbox } from './sandbox.js';
 import type { CodeProblem, HumanEvalOptions, HumanEvalResult, PythonSandbox } from './types.js';
 
@@ -35,7 +42,7 @@ const optionsSchema = z.strictObject({
   maximumNewTokens: tokenLimitOption,
   seed: seedOption,
   prompt: functionOption,
-  sandbox: z.unknown(),
+  sandbox: z.unknown().optional(),
   concurrency: z.int().positive().optional(),
 });
 

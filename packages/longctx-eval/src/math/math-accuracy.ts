@@ -7,7 +7,15 @@ import { sha256 } from '../random.js';
 import { promptText, runSamples, writeResults } from '../runs/run-samples.js';
 import { estimate } from '../statistics/estimate.js';
 import { passAtK, passAtSteps } from '../statistics/pass-at-k.js';
-import { check, functionOption, modelOption, runOptionFields, seedOption, tokenLimitOption } from '../validate.js';
+import {
+  check,
+  checkDistinct,
+  functionOption,
+  modelOption,
+  runOptionFields,
+  seedOption,
+  tokenLimitOption,
+} from '../validate.js';
 import { extractNumericAnswer, sameNumber } from './numeric-answer.js';
 import type { MathAccuracyOptions, MathAccuracyResult, MathProblem } from './types.js';
 
@@ -110,19 +118,6 @@ function referenceAnswer({ id, answer }: MathProblem): string {
     value: answer,
     remedy: 'Only numeric answers can be checked exactly.',
   });
-}
-
-export function checkDistinct(ids: readonly string[]): void {
-  const seen = new Set<string>();
-  for (const id of ids) {
-    if (seen.has(id)) {
-      throw new EvaluationError('INVALID_DATA', `Two samples have the id ${id}.`, {
-        value: id,
-        remedy: 'Give each its own: the log tells them apart by it.',
-      });
-    }
-    seen.add(id);
-  }
 }
 
 /** The answer given most often; of equals, the one given first. */

@@ -8,7 +8,7 @@ const numberPattern =
   /(?<![\w.])((?<![\w)\]]\s*)[-−+])?\s?[$€£]?((?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)(?:\/(\d+))?(?![\w])/g;
 const hashMark = /####\s*([^\n]*)/;
 const boxed = /\\boxed\s*\{([^{}]*)\}/g;
-const answerIs = /\banswer(?:\s+is|\s*[:=])\s*:?\s*([^\n]*)/gi;
+const answerIs = /\banswer(?:\s+is|\s*[:=])\s*:?(?=\s*([^\n]*))/gi;
 
 export function extractNumericAnswer(text: string, extraction: 'marked' | 'any' = 'any'): string | undefined {
   const hash = hashMark.exec(text);

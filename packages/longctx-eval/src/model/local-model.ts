@@ -15,8 +15,8 @@ import type { CausalLanguageModel, GenerationEngine, GenerationEvent } from '@xg
 const optionsSchema = z.strictObject({
   chatTemplate: z
     .custom<ChatRenderer>(
-      (value) => typeof (value as ChatRenderer | undefined)?.render === 'function',
-      'has no render()',
+      (value) => typeof (value as ChatRenderer | undefined)?.encodePrompt === 'function',
+      'has no encodePrompt()',
     )
     .optional(),
   name: z.string().min(1).optional(),
@@ -42,7 +42,9 @@ export function localModel(
 ): LocalModelUnderTest {
   check(optionsSchema, options, 'localModel');
   const { config } = model;
-  const stopTokens = [...new Set([config.eosTokenId ?? [], options.stopTokens ?? []].flat())];
+  const stopTokens = [
+    ...new Set(options.stopTokens ?? [config.eosTokenId ?? [], options.chatTemplate?.endOfTurnTokens ?? []].flat()),
+  ];
   const encode = (prompt: Prompt): number[] => encodePrompt(prompt, model, tokenizer, options);
 
   const generate = async (prompts: readonly Prompt[], generateOptions: GenerateOptions): Promise<Completion[]> => {
@@ -155,8 +157,7 @@ function encodePrompt(
         remedy: 'Pass chatTemplate to localModel, or use text prompts.',
       });
     }
-    const text = chatTemplate.render([...prompt], { addGenerationPrompt: true });
-    return Array.from(tokenizer.encode(text, { parseSpecialTokens: true }));
+    return Array.from(chatTemplate.encodePrompt(prompt));
   }
   const tokens = Array.from(tokenizer.encode(prompt));
   const { bosTokenId } = model.config;

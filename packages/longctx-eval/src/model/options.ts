@@ -1,6 +1,6 @@
 /** Options of the two adapters. */
 
-import type { ChatMessage, Prompt } from './types.js';
+import type { Prompt } from './types.js';
 
 /** The part of @xgen-small/model-core's `CausalLanguageModel` that is used. */
 export interface LocalCausalModel {
@@ -18,13 +18,21 @@ export interface LocalCausalModel {
 
 /** The part of @xgen-small/tokenizer's `Tokenizer` that is used. */
 export interface TextTokenizer {
-  encode(text: string, options?: { parseSpecialTokens?: boolean }): ArrayLike<number>;
+  encode(text: string): ArrayLike<number>;
   decode(tokens: ArrayLike<number>, options?: { skipSpecial?: boolean }): string;
 }
 
 /** The part of @xgen-small/tokenizer's `ChatTemplate` that is used. */
 export interface ChatRenderer {
-  render(messages: ChatMessage[], options: { addGenerationPrompt: boolean }): string;
+  /** The conversation with the beginning of an assistant turn; special tokens typed inside a message stay text. */
+  encodePrompt(messages: readonly ChatMessageLike[]): ArrayLike<number>;
+  /** Ids that end an assistant turn. */
+  readonly endOfTurnTokens?: readonly number[];
+}
+
+interface ChatMessageLike {
+  role: string;
+  content: string;
 }
 
 export interface LocalModelOptions {
@@ -32,7 +40,7 @@ export interface LocalModelOptions {
   chatTemplate?: ChatRenderer;
   /** Default 'local'. */
   name?: string;
-  /** Tokens that end a completion, beside the configuration's `eosTokenId`. */
+  /** Tokens that end a completion. Default: the configuration's `eosTokenId` and the chat template's `endOfTurnTokens`. */
   stopTokens?: readonly number[];
   /** Put the configuration's `bosTokenId` before a plain-text prompt. Default false. */
   addBosToken?: boolean;

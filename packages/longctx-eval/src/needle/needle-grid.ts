@@ -4,8 +4,8 @@
  */
 
 import { z } from 'zod';
-import { EvaluationError } from '../errors.js';
-import type { Completion, Prompt } from '../model/types.js';
+import { tokenCounter } from '../model/token-counter.js';
+import type { Completion } from '../model/types.js';
 import { sha256 } from '../random.js';
 import { runSamples, writeResults } from '../runs/run-samples.js';
 import { estimate } from '../statistics/estimate.js';
@@ -107,17 +107,4 @@ function scoreNeedle(completion: Completion, value: string, scoring: 'contains' 
   if (scoring === 'contains') return text.includes(value) ? 1 : 0;
   if (scoring === 'starts') return text.startsWith(value) ? 1 : 0;
   return text.replace(/[.\s]+$/, '') === value ? 1 : 0;
-}
-
-/** The caller's counter, else the model's; an error that names the remedy where there is neither. */
-export function tokenCounter(
-  given: ((prompt: Prompt) => number) | undefined,
-  model: { name: string; countTokens?: (prompt: Prompt) => number },
-  where: string,
-): (prompt: Prompt) => number {
-  if (given) return given;
-  if (model.countTokens) return (prompt) => model.countTokens?.(prompt) ?? 0;
-  throw new EvaluationError('INVALID_OPTIONS', `${where} builds prompts by tokens, and ${model.name} counts none.`, {
-    remedy: "Pass countTokens with the model's own tokenizer.",
-  });
 }

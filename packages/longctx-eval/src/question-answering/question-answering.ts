@@ -2,14 +2,13 @@
 
 import { z } from 'zod';
 import { fitTokens } from '../context/fit-tokens.js';
-import { checkDistinct } from '../math/math-accuracy.js';
 import type { Prompt } from '../model/types.js';
-import { tokenCounter } from '../needle/needle-grid.js';
+import { tokenCounter } from '../model/token-counter.js';
 import { sha256 } from '../random.js';
 import { runSamples, writeResults } from '../runs/run-samples.js';
 import type { SampleRecord } from '../runs/types.js';
 import { estimate } from '../statistics/estimate.js';
-import { check, functionOption, modelOption, runOptionFields, tokenLimitOption } from '../validate.js';
+import { check, checkDistinct, functionOption, modelOption, runOptionFields, tokenLimitOption } from '../validate.js';
 import { exactMatch, rougeL, tokenF1 } from './scores.js';
 import type {
   DocumentQuestion,

@@ -1,7 +1,7 @@
 /** Runs RULER tasks over lengths; scores by the references found in the answer, as the paper does. */
 
 import { z } from 'zod';
-import { tokenCounter } from '../needle/needle-grid.js';
+import { tokenCounter } from '../model/token-counter.js';
 import { runSamples, writeResults } from '../runs/run-samples.js';
 import { estimate } from '../statistics/estimate.js';
 import { check, functionOption, modelOption, runOptionFields, seedOption } from '../validate.js';
