@@ -38,6 +38,7 @@ export type {
   ContinuationScore,
   GenerateOptions,
   LanguageModelUnderTest,
+  ModelIdentity,
   Prompt,
 } from './model/types.js';
 export { needleRetrievalGrid } from './needle/needle-grid.js';

@@ -1,7 +1,10 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { generate, packDocuments } from '@xgen-small/model-core';
+import { CausalLanguageModel, generate, packDocuments } from '@xgen-small/model-core';
 import * as tf from '@tensorflow/tfjs-core';
-import { localModel, needleRetrievalGrid, type Completion } from '../src/index.js';
+import { localModel, mathAccuracy, needleRetrievalGrid, type Completion } from '../src/index.js';
 import { prose } from './fake-models.js';
 import { tinyModel, type TinyModel } from './tiny-model.js';
 
@@ -102,6 +105,30 @@ describe('localModel', () => {
     });
     await expect(endless).rejects.toMatchObject({ code: 'ABORTED' });
     expect(tf.memory().numTensors).toBe(before);
+  });
+
+  it('never continues the log of another model of the same name', async () => {
+    const outputFolder = await mkdtemp(path.join(tmpdir(), 'xgen-identity-'));
+    const problems = [{ id: 'a', question: 'Nobody?', answer: 1 }];
+    const run = (model: CausalLanguageModel) =>
+      mathAccuracy({
+        model: localModel(model, tiny.tokenizer, { chatTemplate: tiny.chatTemplate }),
+        problems,
+        maximumNewTokens: 2,
+        outputFolder,
+      });
+    await run(tiny.model);
+    await run(tiny.model);
+    const other = CausalLanguageModel.initialize(tiny.model.config, { seed: 12, standardDeviation: 0.3 });
+    const stretched = tiny.model.withRope({ base: 20_000 }, 512);
+    for (const model of [other, stretched]) {
+      await expect(run(model)).rejects.toMatchObject({
+        code: 'LOG_MISMATCH',
+        value: ['weights or configuration of the model'],
+      });
+      model.dispose();
+    }
+    await rm(outputFolder, { recursive: true });
   });
 
   it('says how much too long a prompt is', async () => {

@@ -9,7 +9,7 @@ import { EvaluationError } from '../errors.js';
 import { check, tokenLimitOption } from '../validate.js';
 import type { ChatRenderer, LocalCausalModel, LocalModelOptions, TextTokenizer } from './options.js';
 import { scoreContinuations } from './score-continuations.js';
-import type { Completion, GenerateOptions, LanguageModelUnderTest, Prompt } from './types.js';
+import type { Completion, GenerateOptions, LanguageModelUnderTest, ModelIdentity, Prompt } from './types.js';
 import type { CausalLanguageModel, GenerationEngine, GenerationEvent } from '@xgen-small/model-core';
 
 const optionsSchema = z.strictObject({
@@ -57,7 +57,7 @@ export function localModel(
       throw tooLong(longest, generateOptions.maximumNewTokens, config.maximumPositions);
     const engine = new Engine(model as unknown as CausalLanguageModel, {
       maximumBatchTokens: options.maximumBatchTokens ?? 512,
-      cacheTokens: Math.max(longest + 16, options.cacheTokens ?? longest * Math.min(8, prompts.length)),
+      cacheTokens: Math.max(longest, options.cacheTokens ?? Math.min(longest * Math.min(8, prompts.length), 65_536)),
     });
     try {
       const running = new Map<string, Running>();
@@ -83,6 +83,7 @@ export function localModel(
   return {
     name: options.name ?? 'local',
     generate,
+    identity: () => identify(model),
     countTokens: (prompt) => encode(prompt).length,
     logProbabilities: (pairs, scoreOptions) =>
       scoreContinuations(
@@ -163,6 +164,25 @@ function encodePrompt(
   const { bosTokenId } = model.config;
   if (!addBosToken || bosTokenId === undefined) return tokens;
   return [bosTokenId, ...tokens];
+}
+
+/** What the model thinks of a text that means nothing: any training step changes it. One forward of 64 tokens. */
+async function identify(model: LocalCausalModel): Promise<ModelIdentity> {
+  const { vocabularySize, maximumPositions, rope } = model.config;
+  const length = Math.min(64, maximumPositions);
+  const tokens = Int32Array.from({ length }, (_, i) => (13 + i * 7919) % vocabularySize);
+  const targets = Int32Array.from({ length }, (_, i) => (i + 1 < length ? tokens[i + 1] : -100));
+  const positions = Int32Array.from({ length }, (_, i) => i);
+  const tensor = model.logProbabilities({ tokens, positions, cumulativeLengths: Int32Array.of(0, length) }, targets);
+  try {
+    const probe = Array.from(await tensor.data()).slice(0, -1);
+    return {
+      settings: { vocabularySize, maximumPositions, rope: rope ?? null },
+      probe: probe.filter((_, i) => i % 4 === 3),
+    };
+  } finally {
+    tensor.dispose();
+  }
 }
 
 async function importModelCore(): Promise<{ GenerationEngine: typeof GenerationEngine }> {

@@ -9,6 +9,7 @@ export interface LocalCausalModel {
     readonly maximumPositions: number;
     readonly bosTokenId?: number;
     readonly eosTokenId?: number | number[];
+    readonly rope?: unknown;
   };
   logProbabilities(
     batch: { tokens: Int32Array; positions: Int32Array; cumulativeLengths: Int32Array },
@@ -46,7 +47,7 @@ export interface LocalModelOptions {
   addBosToken?: boolean;
   /** Most tokens of one forward. Default 512. */
   maximumBatchTokens?: number;
-  /** Tokens the key-value cache holds. Default: the longest prompt of a call and its answer, times up to 8 sequences. */
+  /** Tokens the key-value cache holds. Default: 8 times the longest prompt and answer of a call, but at most 65,536 or one. */
   cacheTokens?: number;
 }
 

@@ -41,9 +41,19 @@ export interface ContinuationScore {
   tokens: number;
 }
 
+/** What tells two models of the same name apart, so that one never continues the other's log. */
+export interface ModelIdentity {
+  /** Compared as they are. */
+  settings: Record<string, unknown>;
+  /** What the model says of a fixed text, say: compared within 0.1 %, since other hardware rounds otherwise. */
+  probe: number[];
+}
+
 export interface LanguageModelUnderTest {
   /** Goes into logs and results; a rerun under another name does not continue this one's log. */
   readonly name: string;
+  /** Kept in the log's header; absent where a model has nothing to go by but its name. */
+  identity?(): Promise<ModelIdentity>;
   /** One completion a prompt, in the prompts' order. */
   generate(prompts: readonly Prompt[], options: GenerateOptions): Promise<Completion[]>;
   /** How likely each continuation is after its prompt; absent where the model cannot tell. */
