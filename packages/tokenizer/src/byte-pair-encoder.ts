@@ -7,6 +7,7 @@
 import type { MergeTable } from './merge-table.js';
 import { mergeWord } from './merge-word.js';
 import type { PreTokenScanner } from './pre-token-scanner.js';
+import { TokenizerError } from './errors.js';
 import { bytesToToken } from './byte-level-alphabet.js';
 
 export interface ByteModel {
@@ -24,6 +25,15 @@ const maximumEntries = (cacheSlots * 3) / 4;
 const maximumCachedBytes = 64;
 const window = 1 << 16;
 const keptOutput = 1 << 24;
+/** Merging takes about 24 bytes a byte. */
+const maximumPreTokenBytes = 1 << 26;
+
+function tooLong(size: number): TokenizerError {
+  return new TokenizerError('PRE_TOKEN_TOO_LONG', `A text has a piece of ${size} bytes without any place to cut it.`, {
+    value: size,
+    remedy: `Pieces of up to ${maximumPreTokenBytes} bytes can be encoded: drop the text or cut it.`,
+  });
+}
 
 const lowMasks = Int32Array.from({ length: 9 }, (_, n) => (n >= 4 ? -1 : (1 << (8 * n)) - 1));
 const highMasks = Int32Array.from({ length: 9 }, (_, n) => (n >= 8 ? -1 : n <= 4 ? 0 : (1 << (8 * (n - 4))) - 1));
@@ -197,6 +207,7 @@ export class BytePairEncoder {
   private mergePreToken(bytes: Uint8Array, start: number, end: number): void {
     const { byteTokens, merges, wholeWords } = this.model;
     const size = end - start;
+    if (size > maximumPreTokenBytes) throw tooLong(size);
     if (wholeWords !== undefined && size <= wholeWords.longest) {
       const id = wholeWords.ids.get(bytesToToken(bytes, start, end));
       if (id !== undefined) {

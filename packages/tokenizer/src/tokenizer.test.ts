@@ -73,6 +73,14 @@ describe('other byte-level tokenizers', () => {
     ]);
   });
 
+  it('keeps its ids when there are more distinct pre-tokens than the cache holds', async () => {
+    const words = Array.from(
+      { length: 210_000 },
+      (_, i) => ` ${i.toString(36).replaceAll(/[0-9]/g, (c) => 'qrstuvwxyz'[Number(c)])}`,
+    );
+    await expectSameIds(definition, [words.join(''), words.slice(0, 5000).join('')]);
+  });
+
   it('normalizes to NFC, as Qwen 2 does', async () => {
     await expectSameIds({ ...definition, normalizer: { type: 'NFC' } }, ['e\u0301 \u212b', ...nastyTexts(4, 1000)]);
   });
@@ -153,6 +161,14 @@ describe('Tokenizer', () => {
       const ids = Array.from({ length: 1 + Math.floor(random() * 12) }, () => Math.floor(random() * 260));
       expect(tokenizer.decode(ids)).toBe(await native.decode(ids, false));
     }
+  });
+
+  it('refuses a piece of text that it has not the memory to merge', () => {
+    const long = 'a'.repeat((1 << 26) + 1);
+    expect(() => tokenizer.encode(long)).toThrow(
+      expect.objectContaining({ code: 'PRE_TOKEN_TOO_LONG', value: long.length }),
+    );
+    expect(tokenizer.decode(tokenizer.encode('still works'))).toBe('still works');
   });
 
   it('streams text without ever cutting a character', () => {

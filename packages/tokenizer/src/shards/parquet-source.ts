@@ -30,7 +30,7 @@ export interface ParquetInput {
   ranges: ParquetRange[];
 }
 
-const rangeBytes = 64 << 20;
+const rangeBytes = 4 << 20;
 
 export const defaultDomain = 'text';
 
@@ -64,7 +64,7 @@ async function withFile<T>(path: string, use: (file: AsyncBuffer, handle: FileHa
   }
 }
 
-/** Reads a file's footer, checks its columns and cuts its rows into ranges of about 64 MiB of text at most. */
+/** Reads a file's footer, checks its columns and cuts its rows into ranges of about 4 MiB of text. */
 export async function planParquetFile(path: string, wanted: Partial<CorpusColumns>): Promise<ParquetInput> {
   return withFile(path, async (file) => {
     const metadata = await parquetMetadataAsync(file);

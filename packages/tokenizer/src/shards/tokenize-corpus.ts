@@ -3,7 +3,7 @@
  * order of the input, so the bytes are the same whatever the number of workers. A rerun after an interruption continues
  * after the last finished shard and ends with the same bytes.
  *
- * Memory: about two pieces of input (64 MiB of text each at most, unless one row is larger) a worker.
+ * Memory: about two pieces of input (4 MiB of text each, or one row where that is larger) a worker.
  */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';

@@ -29,6 +29,33 @@ describe('trainBytePairEncoding', () => {
   });
   afterEach(() => rm(folder, { recursive: true }));
 
+  it('learns what Hugging Face learned from the fixture, setting by setting', async () => {
+    // test/fixtures/trainer-parity.json was written by bench/prove-trainer-parity.mjs with Python's `tokenizers` 0.23.2.
+    const fixtures = new URL('../../test/fixtures/', import.meta.url);
+    const lines = (await readFile(new URL('corpus.jsonl', fixtures), 'utf8')).trimEnd().split('\n');
+    const corpus = lines.map((line) => (JSON.parse(line) as { text: string }).text);
+    const { results } = JSON.parse(await readFile(new URL('trainer-parity.json', fixtures), 'utf8')) as {
+      results: { setting: TrainOptions; theirs: { tokens: number; vocabularySha256: string; mergesSha256: string } }[];
+    };
+    const hashLines = (parts: string[]) =>
+      createHash('sha256')
+        .update(parts.map((part) => `${part}\n`).join(''))
+        .digest('hex');
+    expect(results).toHaveLength(5);
+    for (const { setting, theirs } of results) {
+      const { vocab, merges } = (await trainBytePairEncoding(corpus, setting)).model;
+      expect({
+        tokens: Object.keys(vocab).length,
+        vocabularySha256: hashLines(Object.keys(vocab).sort((a, b) => vocab[a] - vocab[b])),
+        mergesSha256: hashLines(merges.map((merge) => merge.join(' '))),
+      }).toEqual({
+        tokens: theirs.tokens,
+        vocabularySha256: theirs.vocabularySha256,
+        mergesSha256: theirs.mergesSha256,
+      });
+    }
+  });
+
   it('puts special tokens first, then the bytes, then merges', async () => {
     const { model, added_tokens } = await trainBytePairEncoding(texts, options);
     expect(added_tokens.map(({ id, content }) => [content, id])).toEqual(

@@ -10,11 +10,11 @@ import { TokenizerError } from '../errors.js';
 import { preTokenizerPresets, presetRules } from '../pre-tokenizer.js';
 import { buildTokenizerDefinition, standardSpecialTokens } from '../tokenizer-definition.js';
 import type { LongTaskOptions, PreTokenizerPreset, TokenizerDefinition } from '../types.js';
-import { resolveWorkerCount, transferList, WorkerPool } from '../worker-pool.js';
+import { resolveWorkerCount } from '../worker-pool.js';
 import { learnMerges } from './learn-merges.js';
-import { PreTokenCounter, type CountRequest } from './pre-token-counter.js';
 import { readTrainingCheckpoint, writeTrainingCheckpoint } from './training-checkpoint.js';
-import { WordCounter, type WordCounts } from './word-counter.js';
+import type { WordCounts } from './word-counter.js';
+import { WordCounting } from './word-counting.js';
 
 export interface TrainOptions extends LongTaskOptions {
   /** Tokens in all: special tokens, 256 bytes, merges. Fewer result when the texts have no more pairs to merge. */
@@ -31,7 +31,7 @@ export interface TrainOptions extends LongTaskOptions {
   workers?: number;
   /** Where word counts are kept, so that the same call continues after an interruption. */
   checkpointFolder?: string;
-  /** Bytes of text between checkpoints; default 1 GiB. */
+  /** Text between checkpoints, in UTF-16 units (bytes, where it is ASCII); default 2³⁰. */
   checkpointEveryBytes?: number;
 }
 
@@ -50,8 +50,6 @@ const optionsSchema = z.strictObject({
   onProgress: z.custom<LongTaskOptions['onProgress']>((value) => typeof value === 'function').optional(),
   signal: z.instanceof(AbortSignal).optional(),
 });
-
-const batchBytes = 1 << 20;
 
 /**
  * @param texts the training texts, each read once; merges never cross from one to the next
@@ -89,58 +87,66 @@ export async function trainBytePairEncoding(
 type Settings = z.output<typeof optionsSchema>;
 
 async function countWords(texts: Iterable<string> | AsyncIterable<string>, settings: Settings): Promise<WordCounts> {
-  const { checkpointFolder, preTokenizer } = settings;
+  const { checkpointFolder, preTokenizer, onProgress } = settings;
   const saved = checkpointFolder === undefined ? undefined : await readTrainingCheckpoint(checkpointFolder);
   if (saved !== undefined && saved.preTokenizer !== preTokenizer) {
     throw new TokenizerError(
       'RESUME_MISMATCH',
       `The checkpoint in ${checkpointFolder} was counted with ${saved.preTokenizer}.`,
-      {
-        value: preTokenizer,
-        remedy: 'Use that pre-tokenizer, or another checkpointFolder.',
-      },
+      { value: preTokenizer, remedy: 'Use that pre-tokenizer, or another checkpointFolder.' },
     );
   }
   if (saved?.complete === true) return saved.words;
-  const counting = new Counting(settings, saved?.words);
-  const hash = createHash('sha256');
-  try {
-    let consumed = 0;
-    let sinceCheckpoint = 0;
-    const save = async (complete: boolean) => {
-      if (checkpointFolder === undefined) return;
-      const words = await counting.collect();
-      const textsSha256 = hash.copy().digest('hex');
-      await writeTrainingCheckpoint(checkpointFolder, { preTokenizer, texts: consumed, complete, textsSha256, words });
-    };
-    for await (const text of texts) {
-      if (typeof text !== 'string') {
-        throw new TokenizerError('INVALID_CORPUS', `Text ${consumed} is ${typeof text}, not a string.`, {
-          value: text,
-        });
-      }
-      consumed++;
-      if (checkpointFolder !== undefined) hashText(hash, text);
-      if (consumed <= (saved?.texts ?? 0)) {
-        if (consumed === saved?.texts) checkSameTexts(hash, saved.textsSha256, consumed);
-        continue;
-      }
-      const bytes = await counting.add(text);
-      sinceCheckpoint += bytes;
-      if (sinceCheckpoint >= settings.checkpointEveryBytes) {
-        await save(false);
-        sinceCheckpoint = 0;
-      }
-      if (settings.signal?.aborted === true) {
-        await save(false);
-        throw new TokenizerError('ABORTED', 'Training was stopped.', {
-          cause: settings.signal.reason,
-          remedy:
-            checkpointFolder === undefined ? undefined : 'Run it again with the same checkpointFolder to continue.',
-        });
-      }
+  const skip = saved?.texts ?? 0;
+  const hash = checkpointFolder === undefined ? undefined : createHash('sha256');
+  const workers = resolveWorkerCount(settings.workers);
+  const counting = new WordCounting({ rules: presetRules(preTokenizer), workers, onProgress, earlier: saved?.words });
+  let consumed = 0;
+  let sinceCheckpoint = 0;
+
+  const save = async (complete: boolean) => {
+    if (checkpointFolder === undefined || hash === undefined) return;
+    const words = await counting.collect();
+    const textsSha256 = hash.copy().digest('hex');
+    await writeTrainingCheckpoint(checkpointFolder, { preTokenizer, texts: consumed, complete, textsSha256, words });
+    sinceCheckpoint = 0;
+  };
+  const pause = async () => {
+    await counting.flush();
+    if (sinceCheckpoint >= settings.checkpointEveryBytes) await save(false);
+    if (settings.signal?.aborted !== true) return;
+    await save(false);
+    throw new TokenizerError('ABORTED', 'Training was stopped.', {
+      cause: settings.signal.reason,
+      remedy: checkpointFolder === undefined ? undefined : 'Run it again with the same checkpointFolder to continue.',
+    });
+  };
+  /** Takes a text; gives a promise when there is something to wait for. */
+  const take = (text: unknown): Promise<void> | undefined => {
+    if (typeof text !== 'string') {
+      throw new TokenizerError('INVALID_CORPUS', `Text ${consumed} is ${typeof text}, not a string.`, { value: text });
     }
-    if (consumed < (saved?.texts ?? 0)) checkSameTexts(hash, saved?.textsSha256 ?? '', consumed);
+    consumed++;
+    if (hash !== undefined) hashText(hash, text);
+    if (consumed <= skip) {
+      if (consumed === skip) checkSameTexts(hash, saved?.textsSha256, consumed);
+      return undefined;
+    }
+    sinceCheckpoint += text.length;
+    const full = counting.add(text);
+    const due = sinceCheckpoint >= settings.checkpointEveryBytes || settings.signal?.aborted === true;
+    return full || due ? pause() : undefined;
+  };
+
+  try {
+    // Waiting for every text of an array would cost more than counting it.
+    if (Symbol.iterator in texts) {
+      for (const text of texts) {
+        const waiting = take(text);
+        if (waiting !== undefined) await waiting;
+      }
+    } else for await (const text of texts) await take(text);
+    if (consumed < skip) checkSameTexts(hash, saved?.textsSha256, consumed);
     await save(true);
     return await counting.collect();
   } finally {
@@ -153,8 +159,8 @@ function hashText(hash: Hash, text: string): void {
   hash.update(text);
 }
 
-function checkSameTexts(hash: Hash, expected: string, texts: number): void {
-  if (hash.copy().digest('hex') === expected) return;
+function checkSameTexts(hash: Hash | undefined, expected: string | undefined, texts: number): void {
+  if (hash?.copy().digest('hex') === expected) return;
   throw new TokenizerError(
     'RESUME_MISMATCH',
     `The first ${texts} texts are not those that the checkpoint has counted.`,
@@ -163,83 +169,4 @@ function checkSameTexts(hash: Hash, expected: string, texts: number): void {
       remedy: 'Give the same texts in the same order, or another checkpointFolder.',
     },
   );
-}
-
-/** Batches texts into UTF-8 and counts them, on workers or here. */
-class Counting {
-  private readonly pool: WorkerPool<CountRequest, WordCounts | undefined> | undefined;
-  private readonly local: PreTokenCounter;
-  private readonly total = new WordCounter();
-  private readonly inFlight = new Set<Promise<unknown>>();
-  private readonly utf8 = new TextEncoder();
-  private readonly settings: Settings;
-  private batch: string[] = [];
-  private batchLength = 0;
-  private bytesCounted = 0;
-  private failure: Error | undefined;
-
-  constructor(settings: Settings, saved: WordCounts | undefined) {
-    this.settings = settings;
-    const workers = resolveWorkerCount(settings.workers);
-    const rules = presetRules(settings.preTokenizer);
-    this.pool = workers === 0 ? undefined : new WorkerPool('count-worker', workers, rules);
-    this.local = new PreTokenCounter(rules);
-    if (saved !== undefined) this.total.addAll(saved);
-  }
-
-  /** Takes a text; resolves to its UTF-16 length, which is what progress and checkpoints go by. */
-  async add(text: string): Promise<number> {
-    this.batch.push(text);
-    this.batchLength += text.length;
-    if (this.batchLength >= batchBytes) await this.flush();
-    return text.length;
-  }
-
-  /** All counts so far. */
-  async collect(): Promise<WordCounts> {
-    await this.flush();
-    await Promise.all(this.inFlight);
-    if (this.failure !== undefined) throw this.failure;
-    const tables = this.pool === undefined ? [this.local.take()] : await this.pool.runOnEach({ kind: 'take' });
-    for (const table of tables) if (table !== undefined) this.total.addAll(table);
-    return this.total.toWordCounts();
-  }
-
-  async close(): Promise<void> {
-    await this.pool?.close();
-  }
-
-  private async flush(): Promise<void> {
-    if (this.batch.length === 0) return;
-    const request = this.encodeBatch();
-    if (this.pool === undefined) {
-      this.local.count(request.bytes, request.ends);
-      await new Promise((resolve) => setImmediate(resolve));
-    } else {
-      const counted = this.pool.run(request, transferList(request.bytes, request.ends));
-      const tracked = counted
-        .catch((error: Error) => (this.failure ??= error))
-        .finally(() => this.inFlight.delete(tracked));
-      this.inFlight.add(tracked);
-      if (this.inFlight.size > 2 * this.pool.size) await Promise.race(this.inFlight);
-      if (this.failure !== undefined) throw this.failure;
-    }
-    this.settings.onProgress?.({ task: 'count words', completed: this.bytesCounted, unit: 'bytes' });
-  }
-
-  private encodeBatch(): { kind: 'count'; bytes: Uint8Array; ends: Int32Array } {
-    const ends = new Int32Array(this.batch.length);
-    let size = 0;
-    for (const text of this.batch) size += Buffer.byteLength(text);
-    const bytes = new Uint8Array(size);
-    let end = 0;
-    for (const [i, text] of this.batch.entries()) {
-      end += this.utf8.encodeInto(text, bytes.subarray(end)).written;
-      ends[i] = end;
-    }
-    this.bytesCounted += size;
-    this.batch = [];
-    this.batchLength = 0;
-    return { kind: 'count', bytes, ends };
-  }
 }
