@@ -10,6 +10,9 @@ namespace {
 constexpr double kLargestSize = 9007199254740992.0;  // 2^53
 
 [[noreturn]] void refuse(const std::string& what) { throw Error("INVALID_ARGUMENT", what); }
+const char* type_name(napi_typedarray_type type) {
+  return type == napi_float32_array ? "Float32Array" : type == napi_int32_array ? "Int32Array" : "Uint8Array";
+}
 std::string argument(std::size_t index) { return "Argument " + std::to_string(index); }
 }  // namespace
 
@@ -69,7 +72,7 @@ void* Call::typed(napi_value array, napi_typedarray_type type, std::size_t count
   std::size_t length = 0;
   void* data = nullptr;
   if (napi_get_typedarray_info(env_, array, &actual, &length, &data, nullptr, nullptr) != napi_ok || actual != type) {
-    refuse(name + " is not a " + (type == napi_float32_array ? "Float32Array" : "Int32Array") + ".");
+    refuse(name + " is not a " + type_name(type) + ".");
   }
   if (length < count || (data == nullptr && count > 0)) {
     refuse(name + " has " + std::to_string(length) + " elements, fewer than the " + std::to_string(count) + " needed.");
@@ -83,6 +86,10 @@ float* Call::floats(std::size_t index, std::size_t count) const {
 
 std::int32_t* Call::integers(std::size_t index, std::size_t count) const {
   return static_cast<std::int32_t*>(typed(value(index), napi_int32_array, count, argument(index)));
+}
+
+std::uint8_t* Call::bytes(std::size_t index, std::size_t count) const {
+  return static_cast<std::uint8_t*>(typed(value(index), napi_uint8_array, count, argument(index)));
 }
 
 std::size_t Call::array_length(std::size_t index) const {

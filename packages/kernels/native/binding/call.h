@@ -28,6 +28,7 @@ class Call {
   // Typed arrays of at least `count` elements. The pointer is good for the duration of the call.
   float* floats(std::size_t index, std::size_t count) const;
   std::int32_t* integers(std::size_t index, std::size_t count) const;
+  std::uint8_t* bytes(std::size_t index, std::size_t count) const;  // of a Uint8Array
   float* optional_floats(std::size_t index, std::size_t count) const { return missing(index) ? nullptr : floats(index, count); }
 
   // Elements of an array argument.

@@ -18,6 +18,32 @@ napi_value linear(const Call& call) {
   return nullptr;
 }
 
+// How many bytes a packed weight takes: in, out, bfloat16.
+napi_value packedWeightBytes(const Call& call) {
+  napi_value result;
+  napi_create_double(call.env(), static_cast<double>(packed_weight_bytes(call.size(0), call.size(1), precision_of(call, 2))), &result);
+  return result;
+}
+
+// in, out, bfloat16, weight [out,in], buffer.
+napi_value packWeight(const Call& call) {
+  const std::size_t in = call.size(0), out = call.size(1);
+  const Precision precision = precision_of(call, 2);
+  const MatrixView weight = {call.floats(3, product(out, in)), static_cast<std::ptrdiff_t>(in), true};
+  pack_weight(weight, in, out, precision, call.bytes(4, packed_weight_bytes(in, out, precision)));
+  return nullptr;
+}
+
+// rows, in, out, bfloat16, x, packed weight, y.
+napi_value linearPacked(const Call& call) {
+  const std::size_t rows = call.size(0), in = call.size(1), out = call.size(2);
+  const Precision precision = precision_of(call, 3);
+  const std::size_t bytes = packed_weight_bytes(in, out, precision);
+  const MatrixView x = {call.floats(4, product(rows, in)), static_cast<std::ptrdiff_t>(in), false};
+  multiply_packed(x, call.bytes(5, bytes), bytes, call.floats(6, product(rows, out)), rows, out, in, precision);
+  return nullptr;
+}
+
 napi_value linearGrad(const Call& call) {
   const std::size_t rows = call.size(0), in = call.size(1), out = call.size(2);
   xgen::linear_grad(call.floats(4, product(rows, in)), call.floats(5, product(out, in)), call.floats(6, product(rows, out)),
@@ -43,10 +69,8 @@ napi_value batchMatMul(const Call& call) {
 }  // namespace
 
 const Registration kMatrixFunctions[] = {
-    XGEN_REGISTER(linear),
-    XGEN_REGISTER(linearGrad),
-    XGEN_REGISTER(batchMatMul),
-    {nullptr, nullptr},
+    XGEN_REGISTER(linear),       XGEN_REGISTER(linearGrad),  XGEN_REGISTER(packedWeightBytes), XGEN_REGISTER(packWeight),
+    XGEN_REGISTER(linearPacked), XGEN_REGISTER(batchMatMul), {nullptr, nullptr},
 };
 
 }  // namespace xgen::binding

@@ -116,7 +116,7 @@ void attention(const float* qkv, const std::int32_t* cumulative, std::size_t doc
     const std::size_t first = static_cast<std::size_t>(cumulative[p.document]), query = first + p.begin;
     const float* keys = qkv + first * row + (shape.query_heads + p.head) * hd;
     AttentionTask task;
-    task.heads = {group, hd, shape.scale};
+    task.heads = {1, group, hd, shape.scale};
     task.rows = {keys, keys + shape.key_value_heads * hd, static_cast<std::ptrdiff_t>(row), nullptr, 0};
     task.queries = qkv + query * row + p.head * group * hd;
     task.query_stride = static_cast<std::ptrdiff_t>(row);
@@ -158,7 +158,7 @@ void attention_grad(const float* qkv, const std::int32_t* cumulative, std::size_
     const std::size_t keys = first * row + (shape.query_heads + key_head) * hd, values = keys + shape.key_value_heads * hd;
     const bool whole = p.begin == 0 && p.end == length && !p.queries;
     AttentionGradTask task;
-    task.heads = {split_heads ? 1 : group, hd, shape.scale};
+    task.heads = {1, split_heads ? 1 : group, hd, shape.scale};
     task.queries = qkv + queries;
     task.keys = qkv + keys;
     task.values = qkv + values;

@@ -1,7 +1,10 @@
 #include "xgen/matrix.h"
 
 #include <algorithm>
+#include <cstdint>
+#include <cstring>
 
+#include "xgen/error.h"
 #include "xgen/memory.h"
 #include "xgen/thread_pool.h"
 
@@ -30,12 +33,16 @@ void clear(const MatrixProduct& p, const BlockCallback* finished) {
   if (finished != nullptr) finished->call(finished->context, 0, p.m, 0, p.n);
 }
 
+std::size_t block_count(const KernelTable& t, std::size_t k, Precision precision) {
+  return k == 0 ? 0 : ceil_divide(k, t.k_block(k, precision));
+}
+
 // Few rows: the right operand is read once and hardly reused, so each task packs its own columns just before use.
 void multiply_few_rows(const MatrixProduct& p, const BlockCallback* finished, const KernelTable& t) {
   const std::size_t panels = ceil_divide(p.n, t.column_tile);
   const std::size_t threads = static_cast<std::size_t>(thread_count());
   const std::size_t group = std::clamp<std::size_t>(panels / (threads * kTasksPerThread), 1, 4);
-  const std::size_t blocks = ceil_divide(p.k, t.k_block(p.k, p.precision));
+  const std::size_t blocks = block_count(t, p.k, p.precision);
   parallel_for(ceil_divide(panels, group), [&](std::size_t task) {
     const std::size_t first = task * group, count = std::min(group, panels - first);
     const std::size_t column = first * t.column_tile, columns = std::min(p.n - column, count * t.column_tile);
@@ -70,21 +77,65 @@ void multiply_slice(const MatrixProduct& p, std::size_t column0, const BlockCall
   });
 }
 
+void pack_panels(const KernelTable& t, const MatrixView& right, std::size_t k, std::size_t columns, Precision precision,
+                 void* packed) {
+  const std::size_t panels = ceil_divide(columns, t.column_tile);
+  // Rows are read along: neighbouring panels of one block together.
+  const std::size_t group = right.transposed ? 1 : 8;
+  const std::size_t groups = ceil_divide(panels, group);
+  parallel_for(block_count(t, k, precision) * groups, [&](std::size_t task) {
+    const std::size_t first = task % groups * group;
+    t.pack_right(right, k, columns, task / groups, first, std::min(panels, first + group), panels, packed, precision);
+  });
+}
+
+// What stands before the panels of a weight packed ahead.
+struct PackedHeader {
+  std::uint64_t mark, column_tile, k, columns, bytes, precision;
+};
+constexpr std::uint64_t kMark = 0x7867656e31ull;
+
+PackedHeader header_for(const KernelTable& t, std::size_t k, std::size_t columns, Precision precision) {
+  const std::size_t bytes = t.packed_bytes(k, ceil_divide(columns, t.column_tile), precision);
+  return {kMark, t.column_tile, k, columns, bytes, static_cast<std::uint64_t>(precision)};
+}
+
 }  // namespace
 
 PackedRight pack_all(const MatrixView& right, std::size_t k, std::size_t columns, Precision precision) {
   const KernelTable& t = kernels();
   const std::size_t panels = ceil_divide(columns, t.column_tile);
   void* packed = thread_scratch(ScratchSlot::packed_right).reserve(t.packed_bytes(k, panels, precision));
-  const std::size_t blocks = ceil_divide(k, t.k_block(k, precision));
-  // Rows are read along: neighbouring panels of one block together.
-  const std::size_t group = right.transposed ? 1 : 8;
-  const std::size_t groups = ceil_divide(panels, group);
-  parallel_for(blocks * groups, [&](std::size_t task) {
-    const std::size_t first = task % groups * group;
-    t.pack_right(right, k, columns, task / groups, first, std::min(panels, first + group), panels, packed, precision);
-  });
+  pack_panels(t, right, k, columns, precision, packed);
   return {packed, panels};
+}
+
+std::size_t packed_weight_bytes(std::size_t k, std::size_t columns, Precision precision) {
+  return kAlignment + header_for(kernels(), k, columns, precision).bytes;
+}
+
+void pack_weight(const MatrixView& right, std::size_t k, std::size_t columns, Precision precision, void* packed) {
+  const KernelTable& t = kernels();
+  const PackedHeader header = header_for(t, k, columns, precision);
+  std::memcpy(packed, &header, sizeof(header));
+  pack_panels(t, right, k, columns, precision, static_cast<char*>(packed) + kAlignment);
+}
+
+void multiply_packed(const MatrixView& left, const void* packed, std::size_t bytes, float* c, std::size_t m, std::size_t n,
+                     std::size_t k, Precision precision) {
+  const KernelTable& t = kernels();
+  const PackedHeader header = header_for(t, k, n, precision);
+  if (bytes < kAlignment + header.bytes || std::memcmp(packed, &header, sizeof(header)) != 0) {
+    throw Error("STALE_WEIGHT", "The packed weight was made for another product.");
+  }
+  const void* panels_data = static_cast<const char*>(packed) + kAlignment;
+  const std::size_t panels = ceil_divide(n, t.column_tile);
+  const std::size_t wanted = static_cast<std::size_t>(thread_count()) * kTasksPerThread;
+  const std::size_t tasks = std::min(panels, std::max(wanted, ceil_divide(panels, kColumnBlock)));
+  parallel_for(tasks, [&](std::size_t task) {
+    t.multiply_block({left, 0, m, panels_data, panels, part_begin(panels, tasks, task), part_begin(panels, tasks, task + 1), 0, n,
+                      k, c, static_cast<std::ptrdiff_t>(n), false, precision});
+  });
 }
 
 void multiply(const MatrixProduct& p, const BlockCallback* finished) {

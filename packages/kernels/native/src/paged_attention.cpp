@@ -16,9 +16,13 @@ namespace xgen {
 namespace {
 
 struct Piece {
-  std::size_t sequence, head, q0, q1, k0, k1;
+  std::size_t sequence, head, heads, q0, q1, k0, k1;  // `heads` key-value heads from `head` on
   float* partial;  // null: the piece sees all its keys
 };
+
+std::size_t partial_size(const Piece& p, const AttentionShape& shape) {
+  return (p.q1 - p.q0) * p.heads * shape.group() * (shape.head_dimension + 2);
+}
 
 void check_batch(const PagedBatch& batch, std::size_t tokens) {
   check_cumulative("cumulativeQueryLengths", batch.cumulative_query_lengths, batch.sequences + 1, tokens);
@@ -37,6 +41,42 @@ void check_batch(const PagedBatch& batch, std::size_t tokens) {
     check_indices(("blockTables of sequence " + std::to_string(s)).c_str(), batch.block_tables + s * batch.max_blocks, used,
                   static_cast<std::int64_t>(cache_blocks));
   }
+}
+
+// A decode step's few rows: long contexts are cut by segments, and neighbouring heads are done together where there is enough to do
+// anyway, since the cache holds them side by side. Prefill has query blocks enough to share out.
+constexpr std::size_t kFewQueries = 8;
+
+std::vector<Piece> pieces_of(const PagedBatch& batch, const AttentionShape& shape) {
+  std::vector<Piece> pieces;
+  const std::size_t heads = shape.key_value_heads;
+  const std::size_t enough = 4 * static_cast<std::size_t>(thread_count());
+  const std::size_t together = std::clamp<std::size_t>(batch.sequences * heads / enough, 1, heads);
+  std::size_t partial_floats = 0;
+  for (std::size_t s = 0; s < batch.sequences; s++) {
+    const std::size_t queries =
+        static_cast<std::size_t>(batch.cumulative_query_lengths[s + 1] - batch.cumulative_query_lengths[s]);
+    const std::size_t start = static_cast<std::size_t>(batch.context_lengths[s]) - queries;
+    const bool few = queries <= kFewQueries;
+    for (std::size_t q = 0; q < queries; q += kAttentionQueries) {
+      const std::size_t q0 = start + q, q1 = start + std::min(queries, q + kAttentionQueries);
+      const bool split = few && q1 > kAttentionSegment;
+      for (std::size_t h = 0; h < heads; h += few ? together : 1) {
+        const std::size_t count = few ? std::min(together, heads - h) : 1;
+        for (std::size_t k = 0; k < q1; k += split ? kAttentionSegment : q1) {
+          pieces.push_back({s, h, count, q0, q1, k, split ? std::min(q1, k + kAttentionSegment) : q1, nullptr});
+          if (split) partial_floats += partial_size(pieces.back(), shape);
+        }
+      }
+    }
+  }
+  float* partial = partial_floats == 0 ? nullptr : thread_scratch(ScratchSlot::operation).reserve_array<float>(partial_floats);
+  for (Piece& p : pieces) {
+    if (p.k0 == 0 && p.k1 == p.q1) continue;
+    p.partial = partial;
+    partial += partial_size(p, shape);
+  }
+  return pieces;
 }
 
 }  // namespace
@@ -60,35 +100,7 @@ void paged_attention(const float* qkv, const float* key_cache, const float* valu
   const KernelTable& t = kernels();
   const std::size_t hd = shape.head_dimension, group = shape.group(), row = shape.row(), out_row = shape.query_heads * hd;
   const std::size_t partial_row = hd + 2;
-  std::vector<Piece> pieces;
-  std::size_t partial_floats = 0;
-  const auto for_pieces = [&](float* partials) {
-    pieces.clear();
-    partial_floats = 0;
-    for (std::size_t s = 0; s < batch.sequences; s++) {
-      const std::size_t queries =
-          static_cast<std::size_t>(batch.cumulative_query_lengths[s + 1] - batch.cumulative_query_lengths[s]);
-      const std::size_t start = static_cast<std::size_t>(batch.context_lengths[s]) - queries;
-      for (std::size_t q = 0; q < queries; q += kAttentionQueries) {
-        const std::size_t q0 = start + q, q1 = start + std::min(queries, q + kAttentionQueries);
-        // Prefill has query blocks enough to share out; a decode step's few rows are cut by segments instead.
-        const bool split = queries <= 8 && q1 > kAttentionSegment;
-        for (std::size_t h = 0; h < shape.key_value_heads; h++) {
-          if (!split) {
-            pieces.push_back({s, h, q0, q1, 0, q1, nullptr});
-            continue;
-          }
-          for (std::size_t k = 0; k < q1; k += kAttentionSegment) {
-            pieces.push_back({s, h, q0, q1, k, std::min(q1, k + kAttentionSegment),
-                              partials == nullptr ? nullptr : partials + partial_floats});
-            partial_floats += (q1 - q0) * group * partial_row;
-          }
-        }
-      }
-    }
-  };
-  for_pieces(nullptr);
-  if (partial_floats > 0) for_pieces(thread_scratch(ScratchSlot::operation).reserve_array<float>(partial_floats));
+  const std::vector<Piece> pieces = pieces_of(batch, shape);
 
   const auto first_token = [&](const Piece& p) {
     const std::size_t queries = static_cast<std::size_t>(batch.cumulative_query_lengths[p.sequence + 1]);
@@ -98,7 +110,7 @@ void paged_attention(const float* qkv, const float* key_cache, const float* valu
     const Piece& p = pieces[i];
     const std::size_t token = first_token(p);
     AttentionTask task;
-    task.heads = {group, hd, shape.scale};
+    task.heads = {p.heads, group, hd, shape.scale};
     task.rows = {key_cache + p.head * hd, value_cache + p.head * hd,
                  static_cast<std::ptrdiff_t>(shape.key_value_heads * hd), batch.block_tables + p.sequence * batch.max_blocks,
                  batch.block_size};
@@ -126,7 +138,7 @@ void paged_attention(const float* qkv, const float* key_cache, const float* valu
     std::size_t end = i + 1;
     while (end < pieces.size() && pieces[end].partial != nullptr && pieces[end].k0 > 0) end++;
     const std::size_t rows = p.q1 - p.q0, token = first_token(p);
-    for (std::size_t head = 0; head < group; head++) {
+    for (std::size_t head = 0; head < p.heads * group; head++) {
       for (std::size_t r = 0; r < rows; r++) {
         parts.clear();
         for (std::size_t s = i; s < end; s++) parts.push_back(pieces[s].partial + (head * rows + r) * partial_row);

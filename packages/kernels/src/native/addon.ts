@@ -90,6 +90,19 @@ export interface NativeAddon {
     dx: Optional,
     dWeight: Optional,
   ): void;
+  packedWeightBytes(inputs: number, outputs: number, bfloat16: boolean): number;
+  /** Packs a weight for `linearPacked`; good for the variant in use. */
+  packWeight(inputs: number, outputs: number, bfloat16: boolean, weight: Float32Array, packed: Uint8Array): void;
+  /** The same bits as `linear`, for few rows without packing again. */
+  linearPacked(
+    rows: number,
+    inputs: number,
+    outputs: number,
+    bfloat16: boolean,
+    x: Float32Array,
+    packed: Uint8Array,
+    y: Float32Array,
+  ): void;
   batchMatMul(
     batch: number,
     sharedA: boolean,

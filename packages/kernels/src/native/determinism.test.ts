@@ -190,6 +190,58 @@ describe.skipIf(addon === undefined)('determinism', () => {
       expect(same, `tokens ${begin} to ${end}`).toBe(0);
     }
   });
+
+  it.each(addon?.variants() ?? [])('%s: a step of many sequences gives each the bits it would get alone', (variant) => {
+    addon!.setVariant(variant);
+    const { query, keyValue, dimension } = heads;
+    const [blockSize, maximumBlocks] = [8, 40];
+    const lengths = [1, 8, 63, 64, 65, 130, 200, 320, 7, 90];
+    const cacheRows = lengths.length * maximumBlocks * blockSize;
+    const caches = [0, 1].map(() => new Float32Array(cacheRows * keyValue * dimension).fill(NaN));
+    const tables = Int32Array.from(
+      { length: lengths.length * maximumBlocks },
+      (_, i) => (i * 7) % (lengths.length * maximumBlocks),
+    );
+    const lastRows = new Float32Array(lengths.length * row);
+    const expected = lengths.map((length, sequence) => {
+      const qkv = random(length * row, 100 + sequence);
+      const table = tables.subarray(sequence * maximumBlocks, (sequence + 1) * maximumBlocks);
+      const slots = Int32Array.from(
+        { length },
+        (_, i) => table[Math.floor(i / blockSize)] * blockSize + (i % blockSize),
+      );
+      const [keys, values] = caches;
+      addon!.pagedCacheAppend(query, keyValue, dimension, 1, length, cacheRows, keys, values, qkv, slots);
+      lastRows.set(qkv.subarray((length - 1) * row), sequence * row);
+      return attend(addon!, qkv, Int32Array.of(0, length))[0].slice((length - 1) * outRow);
+    });
+    for (const threads of [1, 3]) {
+      addon!.setThreadCount(threads);
+      const out = new Float32Array(lengths.length * outRow).fill(NaN);
+      addon!.pagedAttention(
+        query,
+        keyValue,
+        dimension,
+        scale,
+        lengths.length,
+        cacheRows,
+        lengths.length,
+        maximumBlocks,
+        blockSize,
+        lastRows,
+        caches[0],
+        caches[1],
+        Int32Array.from({ length: lengths.length + 1 }, (_, i) => i),
+        Int32Array.from(lengths),
+        tables,
+        out,
+      );
+      expected.forEach((one, sequence) => {
+        const own = out.slice(sequence * outRow, (sequence + 1) * outRow);
+        expect(Buffer.compare(bytesOf(own), bytesOf(one)), `sequence ${sequence}, ${threads} threads`).toBe(0);
+      });
+    }
+  });
 });
 
 function bytesOf(array: Float32Array): Buffer {

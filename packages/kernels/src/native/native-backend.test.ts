@@ -91,6 +91,41 @@ describe.skipIf(!available)('native backend', () => {
     tf.dispose([weight, x]);
   });
 
+  it('keeps a packed copy of a weight for decoding, with the same bits, until the weight changes', () => {
+    const x = tf.randomNormal([5, 70]);
+    const weight = tf.variable(tf.tidy(() => tf.mul(tf.randomNormal([90, 70]), tf.scalar(1))));
+    const product = (rows: tf.Tensor): Float32Array =>
+      tf.tidy(() => runKernel(names.XgLinear, { x: rows, weight })[0].dataSync<'float32'>());
+    // Rows of a product of many rows, which uses no packed copy.
+    const many = tf.tidy(() => tf.tile(x, [20, 1]));
+    const expected = (): Float32Array => product(many).slice(0, 5 * 90);
+    const packed = (): boolean => backend.dataOf(weight.dataId).packed !== undefined;
+    for (const precision of ['float32', 'bfloat16'] as const) {
+      backend.matmulPrecision = precision;
+      const before = expected();
+      for (let use = 0; use < 6; use++) expect(product(x)).toEqual(before);
+      expect(packed()).toBe(true);
+    }
+    const [gradient, first, second, scale] = [tf.ones([90, 70]), tf.zeros([90, 70]), tf.zeros([90, 70]), tf.scalar(1)];
+    const [m, v] = [tf.variable(first), tf.variable(second)];
+    const old = product(x);
+    runKernel(
+      names.XgAdamW,
+      { parameter0: weight, gradient0: gradient, firstMoment0: m, secondMoment0: v, gradientScale: scale },
+      { count: 1, learningRate: 1, beta1: 0.9, beta2: 0.9, epsilon: 1e-8, weightDecay: [0], step: 1 },
+    );
+    expect(packed()).toBe(false);
+    for (let use = 0; use < 4; use++) expect(product(x)).toEqual(expected());
+    expect(product(x)).not.toEqual(old);
+    // What a stock kernel or the caller may have written counts as well.
+    weight.dataSync<'float32'>().fill(0);
+    expect(product(x).every((value) => value === 0)).toBe(true);
+    backend.matmulPrecision = 'float32';
+    const { liveBytes } = backend.pool.statistics();
+    tf.dispose([x, weight, many, gradient, first, second, scale, m, v]);
+    expect(backend.pool.statistics().liveBytes).toBeLessThan(liveBytes);
+  });
+
   it('turns what native code refuses into an error that names the kernel and its inputs', () => {
     const [weight, ids] = [tf.ones([4, 2]), tf.tensor1d([0, 3, 4], 'int32')];
     let thrown: unknown;

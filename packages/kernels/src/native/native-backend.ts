@@ -13,6 +13,8 @@ import { NativeTensorData } from './tensor-data';
 
 export type MatmulPrecision = 'float32' | 'bfloat16';
 
+const packAtProduct = 3;
+const packedLimit = 512 * 1024 * 1024;
 const poisonInteger = -0x7ffffffe;
 
 export class NativeBackend extends MathBackendCPU {
@@ -48,6 +50,42 @@ export class NativeBackend extends MathBackendCPU {
     return { info: this.adopt(array, shape, 'int32'), array };
   }
 
+  /** Counts changes of the instruction-set variant: what was packed for another one is of no use. */
+  variantChanges = 0;
+  private packedBytes = 0;
+
+  /**
+   * A weight [outputs, inputs] packed for products of few rows, from the third such product in a row on; before that, and once
+   * packed weights take 512 MiB, undefined. Costs the weight's size again (half of it in bfloat16).
+   */
+  packedWeight(info: TensorInfo): Uint8Array | undefined {
+    const data = this.dataOf(info.dataId);
+    const bfloat16 = this.matmulPrecision === 'bfloat16';
+    const { packed } = data;
+    if (packed !== undefined) {
+      const current = packed.bfloat16 === bfloat16 && packed.variant === this.variantChanges;
+      if (current && data.smallProducts > 0) return packed.bytes;
+      this.dropPacked(data);
+    }
+    if (++data.smallProducts < packAtProduct) return undefined;
+    const [outputs, inputs] = info.shape;
+    const size = this.addon.packedWeightBytes(inputs, outputs, bfloat16);
+    if (this.packedBytes + size > packedLimit) return undefined;
+    const bytes = new Uint8Array(this.pool.acquire(size), 0, size);
+    this.addon.packWeight(inputs, outputs, bfloat16, this.floats(info), bytes);
+    data.packed = { bytes, bfloat16, variant: this.variantChanges };
+    this.packedBytes += size;
+    return bytes;
+  }
+
+  private dropPacked(data: NativeTensorData): void {
+    data.smallProducts = 0;
+    if (data.packed === undefined) return;
+    this.packedBytes -= data.packed.bytes.length;
+    this.pool.release(data.packed.bytes.buffer as ArrayBuffer);
+    data.packed = undefined;
+  }
+
   /** The values of a float32 tensor, to read. */
   floats(info: TensorInfo): Float32Array {
     const { array } = this.dataOf(info.dataId);
@@ -68,6 +106,7 @@ export class NativeBackend extends MathBackendCPU {
    */
   writableFloats(info: TensorInfo): Float32Array {
     const data = this.dataOf(info.dataId);
+    this.dropPacked(data);
     if (!data.shared && data.array instanceof Float32Array) return data.array;
     const source = this.floats(info);
     const copy = new Float32Array(this.pool.acquire(source.byteLength), 0, source.length);
@@ -100,6 +139,7 @@ export class NativeBackend extends MathBackendCPU {
     const data = this.dataOf(dataId);
     data.refCount--;
     if (!force && data.refCount > 0) return false;
+    this.dropPacked(data);
     if (data.complexTensorInfos !== undefined) {
       this.disposeData(data.complexTensorInfos.real.dataId, true);
       this.disposeData(data.complexTensorInfos.imag.dataId, true);

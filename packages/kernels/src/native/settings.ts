@@ -57,8 +57,10 @@ export function setMatmulPrecision(precision: MatmulPrecision): void {
  */
 export function setNativeVariant(name: string): void {
   const addon = requireAddon();
+  const backend = nativeBackend();
   try {
     addon.setVariant(name);
+    if (backend !== undefined) backend.variantChanges++;
   } catch (error) {
     const code = (error as { code?: string }).code ?? 'VARIANT_UNKNOWN';
     throw new KernelsError(code, (error as Error).message, {

@@ -37,7 +37,7 @@ struct BlockProduct {
 
 // Keys and values of one sequence: contiguous rows, or blocks of a paged cache when `block_table` is set.
 struct KeyValueRows {
-  const float* keys;    // of this head, position 0 (or row 0 of the cache)
+  const float* keys;    // of the first head, position 0 (or row 0 of the cache); heads head_dimension apart
   const float* values;
   std::ptrdiff_t stride;
   const std::int32_t* block_table;
@@ -45,12 +45,13 @@ struct KeyValueRows {
 };
 
 struct AttentionHeads {
-  std::size_t group;           // query heads that share this key-value head
+  std::size_t key_heads;       // neighbouring key-value heads done together
+  std::size_t group;           // query heads that share a key-value head
   std::size_t head_dimension;
   float scale;
 };
 
-// Query positions q0..q1 of one sequence and one key-value head, over key positions k0..k1 (k0 a multiple of
+// Query positions q0..q1 of one sequence and some key-value heads, over key positions k0..k1 (k0 a multiple of
 // kAttentionSegment, at most one segment long unless `finish`).
 struct AttentionTask {
   AttentionHeads heads;
@@ -63,7 +64,7 @@ struct AttentionTask {
   std::ptrdiff_t out_stride;
   float* log_sum_exp;          // head 0 at q0, heads 1 apart; may be null
   std::ptrdiff_t log_sum_exp_stride;
-  float* partial;              // null, or (q1-q0)*group rows of [maximum, sum, head_dimension floats]
+  float* partial;              // null, or for each query head and position a row [maximum, sum, head_dimension floats]
 };
 
 struct AttentionGradTask {

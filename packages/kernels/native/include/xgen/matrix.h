@@ -26,6 +26,14 @@ struct BlockCallback {
 
 void multiply(const MatrixProduct& product, const BlockCallback* finished = nullptr);
 
+// A right operand packed ahead and kept by the caller, for products of few rows with a matrix that stays the same: packing would
+// cost them as much as multiplying. Results have the same bits. A packed weight fits the variant it was made with.
+std::size_t packed_weight_bytes(std::size_t k, std::size_t columns, Precision precision);
+void pack_weight(const MatrixView& right, std::size_t k, std::size_t columns, Precision precision, void* packed);
+// Throws Error("STALE_WEIGHT") where `packed` was not made for these sizes, this precision and the variant in use.
+void multiply_packed(const MatrixView& left, const void* packed, std::size_t bytes, float* c, std::size_t m, std::size_t n,
+                     std::size_t k, Precision precision);
+
 // The right operand packed once for many uses of the same columns, in the calling thread's scratch (until its next product).
 struct PackedRight {
   const void* data;

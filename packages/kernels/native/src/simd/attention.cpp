@@ -68,128 +68,133 @@ XGEN_INLINE void finish_row(const RowState& state, const float* values, std::siz
   if (log_sum_exp != nullptr) *log_sum_exp = state.maximum + __builtin_logf(state.sum);
 }
 
-// Where the keys (or values) of positions k0... are: in place, or gathered from a paged cache into `buffer`.
-const float* contiguous_rows(const KeyValueRows& rows, const float* base, std::size_t k0, std::size_t count, std::size_t width,
-                             float* buffer, std::ptrdiff_t& stride) {
+// Where keys and values of some positions are.
+struct Rows {
+  const float* keys;
+  const float* values;
+  std::ptrdiff_t stride;
+};
+
+XGEN_INLINE std::ptrdiff_t cache_offset(const KeyValueRows& rows, std::size_t position) {
+  const std::size_t block = static_cast<std::size_t>(rows.block_table[position / rows.block_size]);
+  return static_cast<std::ptrdiff_t>(block * rows.block_size + position % rows.block_size) * rows.stride;
+}
+
+XGEN_INLINE void copy_row(const float* source, float* target, std::size_t width) {
+  std::size_t j = 0;
+  for (; j + kWidth <= width; j += kWidth) store(target + j, load(source + j));
+  for (; j < width; j++) target[j] = source[j];
+}
+
+// Positions k0 to k0 + count: in place, or gathered from a paged cache into `buffer` (2 x kAttentionKeys x width). A cache's rows
+// are far apart: those needed soon, up to position `end`, are asked for in time.
+Rows rows_at(const KeyValueRows& rows, std::size_t k0, std::size_t count, std::size_t end, std::size_t width, float* buffer) {
   if (rows.block_table == nullptr) {
-    stride = rows.stride;
-    return base + static_cast<std::ptrdiff_t>(k0) * rows.stride;
+    const std::ptrdiff_t offset = static_cast<std::ptrdiff_t>(k0) * rows.stride;
+    return {rows.keys + offset, rows.values + offset, rows.stride};
   }
+  constexpr std::size_t kAhead = 16, kLine = 16;
+  float* values = buffer + kAttentionKeys * width;
   for (std::size_t i = 0; i < count; i++) {
-    const std::size_t position = k0 + i;
-    const std::size_t row = static_cast<std::size_t>(rows.block_table[position / rows.block_size]) * rows.block_size +
-                            position % rows.block_size;
-    const float* source = base + static_cast<std::ptrdiff_t>(row) * rows.stride;
-    float* target = buffer + i * width;
-    std::size_t j = 0;
-    for (; j + kWidth <= width; j += kWidth) store(target + j, load(source + j));
-    for (; j < width; j++) target[j] = source[j];
+    if (k0 + i + kAhead < end) {
+      const std::ptrdiff_t soon = cache_offset(rows, k0 + i + kAhead);
+      for (std::size_t j = 0; j < width; j += kLine) {
+        __builtin_prefetch(rows.keys + soon + j);
+        __builtin_prefetch(rows.values + soon + j);
+      }
+    }
+    const std::ptrdiff_t offset = cache_offset(rows, k0 + i);
+    copy_row(rows.keys + offset, buffer + i * width, width);
+    copy_row(rows.values + offset, values + i * width, width);
   }
-  stride = static_cast<std::ptrdiff_t>(width);
-  return buffer;
+  return {buffer, values, static_cast<std::ptrdiff_t>(width)};
 }
 
 struct Work {
-  float* scores;      // kAttentionQueries x kAttentionKeys
+  float* scores;      // rows x kAttentionKeys
   float* keys;        // panels, transposed
   float* values;      // panels
-  float* gathered;
-  float* weighted;    // of this segment, [group][queries][width]
+  float* gathered;    // rows of a paged cache, keys then values
+  float* weighted;    // of this segment, [query heads][rows][width]
   float* total;       // of the segments before
   RowState* states;
   RowState* totals;
 };
 
-Work lay_out(std::size_t group, std::size_t width) {
-  const std::size_t wide = panel_count(width) * kColumnTile;
-  const std::size_t rows = group * kAttentionQueries;
-  const std::size_t score_count = kAttentionQueries * kAttentionKeys;
-  const std::size_t key_count = width * kAttentionKeys, value_count = wide * kAttentionKeys;
-  const std::size_t state_count = rows * 2;
-  float* base = thread_scratch(ScratchSlot::task)
-                    .reserve_array<float>(score_count + 2 * key_count + value_count + 2 * rows * width + 2 * state_count + 64);
+Work lay_out(const AttentionTask& task, std::size_t rows) {
+  const std::size_t width = task.heads.head_dimension, all_rows = task.heads.key_heads * task.heads.group * rows;
+  const std::size_t key_count = width * kAttentionKeys, value_count = panel_count(width) * kColumnTile * kAttentionKeys;
+  const std::size_t gathered = task.rows.block_table == nullptr ? 0 : 2 * task.heads.key_heads * key_count;
+  const std::size_t state_floats = sizeof(RowState) / sizeof(float);
+  const std::size_t sum = rows * kAttentionKeys + key_count + value_count + gathered + 2 * all_rows * (width + state_floats);
   Work work;
-  work.scores = base;
-  work.keys = work.scores + score_count;
-  work.gathered = work.keys + key_count;
-  work.values = work.gathered + key_count;
-  work.weighted = work.values + value_count;
-  work.total = work.weighted + rows * width;
-  work.states = reinterpret_cast<RowState*>(work.total + rows * width);
-  work.totals = work.states + rows;
+  work.scores = thread_scratch(ScratchSlot::task).reserve_array<float>(sum);
+  work.keys = work.scores + rows * kAttentionKeys;
+  work.values = work.keys + key_count;
+  work.gathered = work.values + value_count;
+  work.weighted = work.gathered + gathered;
+  work.total = work.weighted + all_rows * width;
+  work.states = reinterpret_cast<RowState*>(work.total + all_rows * width);
+  work.totals = work.states + all_rows;
   return work;
 }
 
-}  // namespace
-
-void attention(const AttentionTask& task) {
-  const std::size_t group = task.heads.group, width = task.heads.head_dimension;
-  const std::size_t rows = task.q1 - task.q0;
-  const Work work = lay_out(group, width);
-  for (std::size_t r = 0; r < group * rows; r++) work.states[r] = {kMinusInfinity, 0.0f};
-  bool have_total = false;
-
-  for (std::size_t k0 = task.k0; k0 < task.k1; k0 += kAttentionKeys) {
-    const bool segment_start = k0 % kAttentionSegment == 0;
-    if (segment_start && k0 != task.k0) {
-      for (std::size_t r = 0; r < group * rows; r++) {
-        float* total = work.total + r * width;
-        const float* part = work.weighted + r * width;
-        if (have_total) {
-          merge_row(work.totals[r], total, work.states[r], part, width);
-        } else {
-          for (std::size_t i = 0; i < width; i++) total[i] = part[i];
-          work.totals[r] = work.states[r];
-        }
-        work.states[r] = {kMinusInfinity, 0.0f};
-      }
-      have_total = true;
+// Closes a segment: its rows go into the total, and the next one starts from nothing.
+void fold_segment(const Work& work, std::size_t all_rows, std::size_t width, bool have_total) {
+  for (std::size_t r = 0; r < all_rows; r++) {
+    float* total = work.total + r * width;
+    const float* part = work.weighted + r * width;
+    if (have_total) {
+      merge_row(work.totals[r], total, work.states[r], part, width);
+    } else {
+      copy_row(part, total, width);
+      work.totals[r] = work.states[r];
     }
-    const bool first_block = segment_start || k0 == task.k0;
-    const std::size_t key_count = task.k1 - k0 < kAttentionKeys ? task.k1 - k0 : kAttentionKeys;
-    std::ptrdiff_t stride;
-    const float* keys = contiguous_rows(task.rows, task.rows.keys, k0, key_count, width, work.gathered, stride);
-    pack_columns(keys, stride, width, key_count, work.keys);
-    const float* values = contiguous_rows(task.rows, task.rows.values, k0, key_count, width, work.gathered, stride);
-    pack_rows(values, stride, key_count, width, work.values);
-    // Queries before k0 see none of these keys.
-    const std::size_t first_row = k0 > task.q0 ? (k0 - task.q0 < rows ? k0 - task.q0 : rows) : 0;
-    const std::size_t live = rows - first_row;
-
-    for (std::size_t head = 0; head < group; head++) {
-      const float* queries = task.queries + static_cast<std::ptrdiff_t>(first_row) * task.query_stride + head * width;
-      float* weighted = work.weighted + (head * rows + first_row) * width;
-      RowState* states = work.states + head * rows + first_row;
-      multiply_panels(queries, task.query_stride, false, live, work.keys, width, work.scores, kAttentionKeys,
-                      panel_count(key_count) * kColumnTile, false);
-      for (std::size_t r = 0; r < live; r++) {
-        const std::size_t visible = task.q0 + first_row + r - k0 + 1;
-        const std::size_t limit = visible < key_count ? visible : key_count;
-        const float shrink = absorb_scores(work.scores + r * kAttentionKeys, limit, task.heads.scale, states[r]);
-        if (!first_block && shrink != 1.0f) scale_row(weighted + r * width, width, shrink);
-      }
-      multiply_panels(work.scores, kAttentionKeys, false, live, work.values, key_count, weighted,
-                      static_cast<std::ptrdiff_t>(width), width, !first_block);
-      // Rows that begin later in this task's first block of a segment have nothing to add to yet.
-      if (first_block) {
-        for (std::size_t r = 0; r < first_row; r++) {
-          float* row = work.weighted + (head * rows + r) * width;
-          for (std::size_t i = 0; i < width; i++) row[i] = 0.0f;
-        }
-      }
-    }
+    work.states[r] = {kMinusInfinity, 0.0f};
   }
+}
 
-  for (std::size_t head = 0; head < group; head++) {
+struct KeyBlock {
+  std::size_t k0, count;
+  bool first;  // of its segment, or of the task
+};
+
+// One query head against one block of packed keys and values.
+void attend(const AttentionTask& task, const Work& work, std::size_t head, std::size_t rows, const KeyBlock& block) {
+  const std::size_t width = task.heads.head_dimension;
+  // Queries before the block see none of its keys.
+  const std::size_t hidden = block.k0 > task.q0 ? (block.k0 - task.q0 < rows ? block.k0 - task.q0 : rows) : 0;
+  const std::size_t live = rows - hidden;
+  const float* queries = task.queries + static_cast<std::ptrdiff_t>(hidden) * task.query_stride + head * width;
+  float* weighted = work.weighted + (head * rows + hidden) * width;
+  RowState* states = work.states + head * rows + hidden;
+  multiply_panels(queries, task.query_stride, false, live, work.keys, width, work.scores, kAttentionKeys,
+                  panel_count(block.count) * kColumnTile, false);
+  for (std::size_t r = 0; r < live; r++) {
+    const std::size_t visible = task.q0 + hidden + r - block.k0 + 1;
+    const std::size_t limit = visible < block.count ? visible : block.count;
+    const float shrink = absorb_scores(work.scores + r * kAttentionKeys, limit, task.heads.scale, states[r]);
+    if (!block.first && shrink != 1.0f) scale_row(weighted + r * width, width, shrink);
+  }
+  multiply_panels(work.scores, kAttentionKeys, false, live, work.values, block.count, weighted,
+                  static_cast<std::ptrdiff_t>(width), width, !block.first);
+  if (!block.first) return;
+  for (float* value = work.weighted + head * rows * width; value < weighted; value++) *value = 0.0f;
+}
+
+void finish(const AttentionTask& task, const Work& work, std::size_t rows, bool have_total) {
+  const std::size_t width = task.heads.head_dimension, heads = task.heads.key_heads * task.heads.group;
+  for (std::size_t head = 0; head < heads; head++) {
     for (std::size_t r = 0; r < rows; r++) {
       const std::size_t index = head * rows + r;
+      const std::ptrdiff_t row = static_cast<std::ptrdiff_t>(r);
       float* values = work.weighted + index * width;
       RowState state = work.states[index];
       if (task.partial != nullptr) {
         float* target = task.partial + index * (width + 2);
         target[0] = state.maximum;
         target[1] = state.sum;
-        for (std::size_t i = 0; i < width; i++) target[2 + i] = values[i];
+        copy_row(values, target + 2, width);
         continue;
       }
       if (have_total) {
@@ -197,12 +202,37 @@ void attention(const AttentionTask& task) {
         state = work.totals[index];
         values = work.total + index * width;
       }
-      finish_row(state, values, width, task.out + static_cast<std::ptrdiff_t>(r) * task.out_stride + head * width,
-                 task.log_sum_exp == nullptr
-                     ? nullptr
-                     : task.log_sum_exp + static_cast<std::ptrdiff_t>(r) * task.log_sum_exp_stride + head);
+      float* log_sum_exp = task.log_sum_exp == nullptr ? nullptr : task.log_sum_exp + row * task.log_sum_exp_stride + head;
+      finish_row(state, values, width, task.out + row * task.out_stride + head * width, log_sum_exp);
     }
   }
+}
+
+}  // namespace
+
+void attention(const AttentionTask& task) {
+  const std::size_t width = task.heads.head_dimension, group = task.heads.group, rows = task.q1 - task.q0;
+  const std::size_t all_rows = task.heads.key_heads * group * rows;
+  const Work work = lay_out(task, rows);
+  for (std::size_t r = 0; r < all_rows; r++) work.states[r] = {kMinusInfinity, 0.0f};
+  bool have_total = false;
+  KeyBlock block;
+  for (block.k0 = task.k0; block.k0 < task.k1; block.k0 += kAttentionKeys) {
+    const bool opens_segment = block.k0 % kAttentionSegment == 0;
+    if (opens_segment && block.k0 != task.k0) {
+      fold_segment(work, all_rows, width, have_total);
+      have_total = true;
+    }
+    block.first = opens_segment || block.k0 == task.k0;
+    block.count = task.k1 - block.k0 < kAttentionKeys ? task.k1 - block.k0 : kAttentionKeys;
+    const Rows source = rows_at(task.rows, block.k0, block.count, task.k1, task.heads.key_heads * width, work.gathered);
+    for (std::size_t key_head = 0; key_head < task.heads.key_heads; key_head++) {
+      pack_columns(source.keys + key_head * width, source.stride, width, block.count, work.keys);
+      pack_rows(source.values + key_head * width, source.stride, block.count, width, work.values);
+      for (std::size_t g = 0; g < group; g++) attend(task, work, key_head * group + g, rows, block);
+    }
+  }
+  finish(task, work, rows, have_total);
 }
 
 // partials[s]: [maximum, sum, values...] of segment s, in order. The first is overwritten with the total.

@@ -3,11 +3,16 @@ import * as names from '../../kernel-names';
 import { checkInfos } from '../check-infos';
 import { defineKernel, type NativeKernel } from '../kernel-definition';
 
+/** Up to here (decoding) packing the weight costs as much as multiplying with it, so that a packed copy pays. */
+const fewRows = 64;
+
 const linear = defineKernel<names.XgLinearInputs>(names.XgLinear, ({ x, weight }, _, backend) => {
   const { N, I, O } = checkInfos(['x', x, 'float32', 'N', 'I'], ['weight', weight, 'float32', 'O', 'I']);
   const y = backend.emptyFloats([N, O]);
   const rounded = backend.matmulPrecision === 'bfloat16';
-  backend.addon.linear(N, I, O, rounded, backend.floats(x), backend.floats(weight), y.array);
+  const packed = N <= fewRows ? backend.packedWeight(weight) : undefined;
+  if (packed !== undefined) backend.addon.linearPacked(N, I, O, rounded, backend.floats(x), packed, y.array);
+  else backend.addon.linear(N, I, O, rounded, backend.floats(x), backend.floats(weight), y.array);
   return [y.info];
 });
 
