@@ -13,7 +13,10 @@ import { createServer } from '../dist/index.js';
 const rounds = 5;
 const [promptTokens, newTokens] = [64, 128];
 const backend = await initializeBackend();
-const definition = await trainBytePairEncoding(['some text to have a tokenizer '.repeat(50)], { vocabularySize: 300, workers: 0 });
+const definition = await trainBytePairEncoding(['some text to have a tokenizer '.repeat(50)], {
+  vocabularySize: 300,
+  workers: 0,
+});
 const tokenizer = Tokenizer.fromDefinition(definition);
 const model = CausalLanguageModel.initialize(
   {
@@ -41,7 +44,8 @@ const clipped = {
   tokenId: (token) => tokenizer.tokenId(token),
   tokenBytes: (id) => tokenizer.tokenBytes(Math.min(id, 290)),
 };
-const makeEngine = () => new GenerationEngine(model, { maximumBatchTokens: 256, cacheTokens: 16_384, maximumSequences: 64 });
+const makeEngine = () =>
+  new GenerationEngine(model, { maximumBatchTokens: 256, cacheTokens: 16_384, maximumSequences: 64 });
 const prompt = (i) => Array.from({ length: promptTokens }, (_, t) => 10 + ((i * 131 + t * 7) % 200));
 
 const alone = (clients, round) => {
@@ -110,7 +114,10 @@ engine.dispose();
 writeResult(fileURLToPath(new URL('results/load.json', import.meta.url)), {
   benchmark: 'serve load',
   backend: backend.name,
-  ...describeEnvironment({ folder: fileURLToPath(new URL('..', import.meta.url)), packages: ['hono', '@hono/node-server'] }),
+  ...describeEnvironment({
+    folder: fileURLToPath(new URL('..', import.meta.url)),
+    packages: ['hono', '@hono/node-server'],
+  }),
   settings: { promptTokens, newTokens, rounds, layers: 6, hiddenSize: 256 },
   figures,
 });

@@ -68,6 +68,31 @@ describe('32 requests at once', () => {
   });
 });
 
+describe('the prefix cache', () => {
+  it('changes no greedy text, cold or warm', async () => {
+    const { server, address, engine } = await withEngine();
+    const beginning = 'The quick brown fox jumps over the lazy dog. '.repeat(8);
+    const prompts = ['Was it?', 'What is 12 + 30?', 'Was it? Yes.'].map((end) => beginning + end);
+    const ask = async () => {
+      const texts: string[] = [];
+      for (const prompt of prompts) texts.push(await textOf(await complete(address.url, { prompt, max_tokens: 24 })));
+      return texts;
+    };
+    engine.clearPrefixCache();
+    const cold: string[] = [];
+    for (const prompt of prompts) {
+      engine.clearPrefixCache();
+      cold.push(await textOf(await complete(address.url, { prompt, max_tokens: 24 })));
+    }
+    const before = engine.stats().cachedPromptTokens;
+    expect(await ask()).toEqual(cold);
+    expect(await ask()).toEqual(cold);
+    expect(engine.stats().cachedPromptTokens).toBeGreaterThan(before + 100);
+    await server.close();
+    engine.dispose();
+  });
+});
+
 describe('clients that hang up', () => {
   it('200 of them half-way, streaming or not, leave the server sound', async () => {
     const { server, address, engine, events } = await withEngine();
