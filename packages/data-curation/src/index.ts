@@ -5,10 +5,14 @@ export type { CurationPlan, CurationPlanInput } from './plan/schema.js';
 export { defaultFilters } from './filters/registry.js';
 export type { FilterPlan, FilterPlanInput } from './filters/registry.js';
 export { weightCurvePresets, weightForCount } from './mixture/weight-curves.js';
-export type { WeightCurve, WeightStep } from './mixture/weight-curves.js';
+export { fitWeightCurve } from './mixture/fit-weight-curve.js';
+export type { ClusterSizeCount, FittedCurve } from './mixture/fit-weight-curve.js';
+export { solveMixture } from './mixture/solver.js';
+export type { MixtureGroup, MixturePlan, MixtureSolution } from './mixture/solver.js';
+export type { KnownWeightCurve, WeightCurve, WeightStep } from './mixture/weight-curves.js';
 export { curate } from './engine/curate.js';
 export { verifyCuration } from './engine/verify.js';
-export type { CurationManifest, ManifestShard } from './engine/manifest.js';
+export type { CurationManifest, ManifestShard, MixtureFile } from './engine/manifest.js';
 export type { CurateOptions, CurateResult, DocumentRow, OutputShard, ProgressEvent } from './engine/types.js';
 export type {
   BadInput,
@@ -21,6 +25,7 @@ export type {
   FunnelStep,
   Histogram,
   SampledDocument,
+  StageReport,
 } from './report/types.js';
 export { TextClassifier } from './classifier/text-classifier.js';
 export type { Prediction } from './classifier/text-classifier.js';

@@ -36,7 +36,7 @@ export async function buildClusters(
     );
     options.onBand(++done, total);
   }
-  for (let band = 0; band < options.bands; band++) {
+  for (let band = 0; band < options.bands && options.parts.length > 0; band++) {
     const rows = `
       SELECT offsets.first + part.position AS document, part.band_${band} AS key
       FROM read_parquet(${sqlList(options.parts)}) AS part JOIN offsets USING (task)

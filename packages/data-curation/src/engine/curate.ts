@@ -11,7 +11,6 @@ import { CurationError } from '../errors.js';
 import type { CurationPlan, CurationPlanInput } from '../plan/schema.js';
 import { hashPlan, parseCurationPlan } from '../plan/schema.js';
 import { renderReport } from '../report/html.js';
-import type { CurationReport } from '../report/types.js';
 import { downloadSources } from '../sources/download.js';
 import type { InputTask } from '../sources/inventory.js';
 import { takeInventory } from '../sources/inventory.js';
@@ -24,11 +23,16 @@ import type { References } from './references.js';
 import { loadReferences } from './references.js';
 import type { RunInputs } from './run-inputs.js';
 import { firstDifference } from './run-inputs.js';
+import type { ClusterSummary } from './cluster.js';
+import { clusterDocuments } from './cluster.js';
 import type { Selection } from './select.js';
 import { selectDocuments } from './select.js';
 import type { ShardJob, ShardResult } from './shard-task.js';
 import { shardResultPath } from './shard-task.js';
 import { emptyStats, mergeStats } from './task-stats.js';
+import type { TrimSummary } from './trim.js';
+import { trimDocuments } from './trim.js';
+import { trimFiles } from './trim-tasks.js';
 import type { CurateOptions, CurateResult, OutputShard } from './types.js';
 import type { WorkFolder } from './work-folder.js';
 import { pieceName, workFolder } from './work-folder.js';
@@ -88,14 +92,16 @@ class CurationRun {
     const folder = this.#folder;
     for (const path of [folder.tasks, folder.shards]) await mkdir(path, { recursive: true });
     for (const path of [this.outputFolder, folder.root, folder.tasks, folder.shards]) await removeLeftovers(path);
-    for (const name of ['shards', 'heldout']) await removeLeftovers(join(this.outputFolder, name));
+    for (const name of ['shards', 'heldout', 'mixtures']) await removeLeftovers(join(this.outputFolder, name));
     const references = await loadReferences(this.plan);
     await this.#timed('downloads', () => downloadSources(this.plan, folder.downloads, this.options));
     const tasks = await this.#timed('inventory', () => this.#inventory(references));
     const results = await this.#timed('documents', () => this.#extract(tasks));
-    const selection = await this.#timed('selection', () => this.#select(references, results));
-    const { shards, heldout } = await this.#timed('shards', () => this.#writeShards(selection, results));
-    return this.#finish(tasks, references, results, selection.report, shards, heldout);
+    const clusters = await this.#timed('duplicates', () => this.#cluster(results));
+    const trim = await this.#timed('repeated text', () => this.#trim(results));
+    const selection = await this.#timed('selection', () => this.#select(references, results, clusters, trim));
+    const { shards, heldout } = await this.#timed('shards', () => this.#writeShards(selection, results, trim));
+    return this.#finish(tasks, references, results, selection, shards, heldout);
   }
 
   async #timed<T>(name: string, step: () => Promise<T>): Promise<T> {
@@ -153,20 +159,14 @@ class CurationRun {
     return results;
   }
 
-  async #select(references: References, results: readonly TaskResult[]): Promise<Selection> {
+  async #cluster(results: readonly TaskResult[]): Promise<ClusterSummary> {
     const folder = this.#folder;
-    if ((await exists(folder.selection)) && (await exists(folder.decisions)))
-      return readJson<Selection>(folder.selection);
-    const stats = emptyStats();
-    for (const result of results) mergeStats(stats, result.stats, this.plan.output.examples);
+    if ((await exists(folder.clusters)) && (await exists(folder.representatives))) return readJson(folder.clusters);
     const { near } = this.plan.deduplication;
-    return selectDocuments({
+    return clusterDocuments({
       plan: this.plan,
-      planHash: this.planHash,
       folder,
       tasks: results,
-      stats,
-      evaluationNgrams: references.evaluationNgrams,
       bands: near === false ? 0 : near.bands,
       workers: this.workers,
       onBand: (completed, total) => {
@@ -176,9 +176,47 @@ class CurationRun {
     });
   }
 
+  async #trim(results: readonly TaskResult[]): Promise<TrimSummary | undefined> {
+    const { signal, onProgress } = this.options;
+    return trimDocuments({
+      plan: this.plan,
+      folder: this.#folder,
+      tasks: results,
+      pool: this.#pool,
+      workers: this.workers,
+      signal,
+      onProgress,
+    });
+  }
+
+  async #select(
+    references: References,
+    results: readonly TaskResult[],
+    clusters: ClusterSummary,
+    trim: TrimSummary | undefined,
+  ): Promise<Selection> {
+    const folder = this.#folder;
+    if ((await exists(folder.selection)) && (await exists(folder.decisions))) return readJson(folder.selection);
+    const stats = emptyStats();
+    for (const result of results) mergeStats(stats, result.stats, this.plan.output.examples);
+    return selectDocuments({
+      outputFolder: this.outputFolder,
+      plan: this.plan,
+      planHash: this.planHash,
+      folder,
+      tasks: results,
+      stats,
+      clusters,
+      trim,
+      evaluationNgrams: references.evaluationNgrams,
+      workers: this.workers,
+    });
+  }
+
   async #writeShards(
     selection: Selection,
     results: readonly TaskResult[],
+    trim: TrimSummary | undefined,
   ): Promise<{ shards: OutputShard[]; heldout: OutputShard[] }> {
     const jobs: ShardJob[] = selection.shards.map((shard) => ({
       path: join(
@@ -193,6 +231,13 @@ class CurationRun {
       parts: results
         .slice(shard.firstTask, shard.lastTask + 1)
         .flatMap((result) => result.parts.map((part) => join(this.#folder.tasks, part.file))),
+      texts:
+        trim === undefined
+          ? []
+          : results
+              .slice(shard.firstTask, shard.lastTask + 1)
+              .filter(({ parts }) => parts.length > 0)
+              .map(({ task }) => trimFiles.texts(this.#folder.trim, task)),
       decisions: this.#folder.decisions,
       results: this.#folder.shards,
     }));
@@ -222,7 +267,7 @@ class CurationRun {
     tasks: readonly InputTask[],
     references: References,
     results: readonly TaskResult[],
-    report: CurationReport,
+    { report, mixtures }: Selection,
     shards: OutputShard[],
     heldout: OutputShard[],
   ): Promise<CurateResult> {
@@ -242,6 +287,7 @@ class CurationRun {
       await writeFileWhole(join(this.outputFolder, 'decontamination.jsonl'), removed);
     }
     const manifest = buildManifest({
+      mixtures,
       references: references.files,
       decontamination:
         this.plan.decontamination === undefined

@@ -6,6 +6,7 @@ import { openWorkerDatabase } from './document-store.js';
 import { extractTask } from './extract-task.js';
 import { DocumentProcessor } from './process-document.js';
 import { writeShard } from './shard-task.js';
+import { runTrimJob } from './trim-tasks.js';
 import type { WorkerData, WorkerJob, WorkerReply } from './worker-protocol.js';
 
 const { plan, tasksFolder, temporaryFolder } = workerData as WorkerData;
@@ -26,6 +27,10 @@ port.on('message', (job: WorkerJob) => {
 async function run(job: WorkerJob): Promise<Record<string, number>> {
   if (job.kind === 'shard') {
     await writeShard(job.shard, database);
+    return {};
+  }
+  if (job.kind === 'trim') {
+    await runTrimJob(job.trim, plan.deduplication, database);
     return {};
   }
   // Loaded on first use: writing shards needs no classifier.

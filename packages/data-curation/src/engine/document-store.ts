@@ -24,6 +24,8 @@ export interface StoredDocument {
   exactLow: bigint;
   /** Uniform 32-bit hash of the id: held-out choice and samples. */
   rank: number;
+  /** A document that a filter dropped, kept without its text to fit a weight curve. */
+  dropped: boolean;
   bands: BigUint64Array | undefined;
 }
 
@@ -37,7 +39,7 @@ export interface StoredPart {
 const partBytes = 32 * 1024 * 1024;
 const partColumns =
   'task INTEGER, position INTEGER, id VARCHAR, text VARCHAR, text_bytes INTEGER, source VARCHAR, domain VARCHAR, language VARCHAR, ' +
-  'quality DOUBLE, exact_high UBIGINT, exact_low UBIGINT, rank UINTEGER';
+  'quality DOUBLE, exact_high UBIGINT, exact_low UBIGINT, rank UINTEGER, dropped BOOLEAN';
 
 /** One thread and a fixed memory limit: rows keep their order, and workers do not crowd each other out. */
 export async function openWorkerDatabase(temporaryFolder: string): Promise<DuckDBInstance> {
@@ -76,6 +78,7 @@ export class DocumentStore {
     appender.appendUBigInt(document.exactHigh);
     appender.appendUBigInt(document.exactLow);
     appender.appendUInteger(document.rank);
+    appender.appendBoolean(document.dropped);
     for (let band = 0; band < this.#bands; band++) {
       if (document.bands === undefined) appender.appendNull();
       else appender.appendUBigInt(document.bands[band]);

@@ -19,6 +19,12 @@ export interface ManifestShard {
   sha256: string;
 }
 
+export interface MixtureFile {
+  name: string;
+  path: string;
+  sha256: string;
+}
+
 export interface CurationManifest {
   formatVersion: number;
   software: { package: string; version: string; duckdb: string };
@@ -28,6 +34,8 @@ export interface CurationManifest {
   inputs: { path: string; files: number; bytes: number; sha256: string };
   shards: ManifestShard[];
   heldout: ManifestShard[];
+  /** Repeats of each document in each training stage; columns `shard, row, repeats`. */
+  mixtures: MixtureFile[];
   /** Classifiers and evaluation sets that the plan names. */
   references: ReferenceFile[];
   /** Every document dropped for sharing text with an evaluation item. */
@@ -47,6 +55,7 @@ export function buildManifest(fields: {
   inputs: CurationManifest['inputs'];
   shards: readonly OutputShard[];
   heldout: readonly OutputShard[];
+  mixtures: MixtureFile[];
   references: ReferenceFile[];
   decontamination: CurationManifest['decontamination'];
   reportSha256: string;
@@ -65,6 +74,7 @@ export function buildManifest(fields: {
     inputs: fields.inputs,
     shards: fields.shards.map(relativeShard),
     heldout: fields.heldout.map(relativeShard),
+    mixtures: fields.mixtures,
     references: fields.references,
     decontamination: fields.decontamination,
     report: { path: 'report.json', sha256: fields.reportSha256 },

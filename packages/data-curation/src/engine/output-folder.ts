@@ -90,6 +90,7 @@ export function curateResult(
     outputFolder,
     shards: shardsOf(manifest.shards, outputFolder),
     heldout: shardsOf(manifest.heldout, outputFolder),
+    mixtures: Object.fromEntries(manifest.mixtures.map(({ name, path }) => [name, join(outputFolder, path)])),
     manifestPath: join(outputFolder, 'manifest.json'),
     reportPath: join(outputFolder, 'report.json'),
     reportHtmlPath: join(outputFolder, 'report.html'),

@@ -75,7 +75,10 @@ export class DocumentProcessor {
     return timings;
   }
 
-  /** The document to store, or undefined when it was dropped; either way it is counted. */
+  /**
+   * The document to store, or undefined when it was dropped; either way it is counted. To fit a weight curve, what the filters
+   * drop is stored too, without its text.
+   */
   process(raw: RawDocument, source: SourcePlan, stats: TaskStats): StoredDocument | undefined {
     this.#lap = performance.now();
     stats.read.documents++;
@@ -99,7 +102,9 @@ export class DocumentProcessor {
     countInto(stats.languages, document.language, 1, bytesRead);
     stats.licenses[document.license] = (stats.licenses[document.license] ?? 0) + 1;
     for (const repair of raw.repairs) countChange(stats, 'encoding repair', repair);
-    if (!this.#passesFilters(document, stats, bytesRead)) return undefined;
+    if (!this.#passesFilters(document, stats, bytesRead)) {
+      return this.#plan.mixture.weightCurve === 'fitted' ? this.#describeDropped(document) : undefined;
+    }
     const words = wordHashes(document.text);
     this.#clock('words');
     if (this.#isContaminated(document, words, stats, bytesRead)) return undefined;
@@ -150,13 +155,18 @@ export class DocumentProcessor {
     return true;
   }
 
+  #describeDropped(document: CandidateDocument): StoredDocument | undefined {
+    if (document.text.trim() === '') return undefined;
+    return { ...this.#describe(document, wordHashes(document.text)), text: '', textBytes: 0, dropped: true };
+  }
+
   #describe(document: CandidateDocument, words: Int32Array): StoredDocument {
     const { text } = document;
     const quality = this.#parts.scoreQuality(document);
     this.#clock('quality');
     const digest = createHash('sha256').update(text).digest();
     const signature = this.#minHasher?.signatureOfWords(words);
-    const stored = {
+    const stored: StoredDocument = {
       id: document.id,
       text,
       textBytes: Buffer.byteLength(text),
@@ -167,6 +177,7 @@ export class DocumentProcessor {
       exactHigh: digest.readBigUInt64BE(0),
       exactLow: digest.readBigUInt64BE(8),
       rank: hash32('rank', this.#plan.seed, document.id),
+      dropped: false,
       bands: signature === undefined ? undefined : this.#minHasher!.bandKeys(signature),
     };
     this.#clock('signature');

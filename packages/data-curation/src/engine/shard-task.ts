@@ -15,6 +15,8 @@ export interface ShardJob {
   textBytes: number;
   /** Part files that hold the documents. */
   parts: string[];
+  /** Files with texts changed after the parts were written. */
+  texts: string[];
   decisions: string;
   /** Folder for the result file. */
   results: string;
@@ -35,14 +37,16 @@ export async function writeShard(job: ShardJob, database: DuckDBInstance): Promi
   const connection = await database.connect();
   try {
     await produceFile(job.path, async (temporary) => {
+      const changed = job.texts.length > 0;
       await connection.run(`
         COPY (
-          SELECT part.id, part.text, part.source, part.domain, part.language, part.quality, chosen.duplicates, chosen.weight
+          SELECT part.id, ${changed ? 'coalesce(changed.text, part.text) AS text' : 'part.text'}, part.source, part.domain, part.language, part.quality, chosen.duplicates, chosen.weight
           FROM read_parquet(${sqlList(job.parts)}) AS part
           JOIN (
             SELECT * FROM read_parquet(${sqlString(job.decisions)})
             WHERE heldout = ${job.heldout} AND shard = ${job.shard}
           ) AS chosen ON chosen.task = part.task AND chosen.position = part.position
+          ${changed ? `LEFT JOIN read_parquet(${sqlList(job.texts)}) AS changed ON changed.task = part.task AND changed.position = part.position` : ''}
           ORDER BY chosen.document
         ) TO ${sqlString(temporary)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 4096)`);
     });

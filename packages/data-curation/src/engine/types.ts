@@ -39,6 +39,8 @@ export interface CurateResult {
   shards: OutputShard[];
   /** Held-out shards: never in `shards`, no duplicate of a training document. */
   heldout: OutputShard[];
+  /** Name of a training stage → Parquet file with the columns `shard, row, repeats`. */
+  mixtures: Record<string, string>;
   manifestPath: string;
   reportPath: string;
   reportHtmlPath: string;

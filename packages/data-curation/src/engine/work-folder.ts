@@ -10,6 +10,10 @@ export interface WorkFolder {
   tasks: string;
   shards: string;
   database: string;
+  /** One row a cluster. */
+  representatives: string;
+  clusters: string;
+  trim: string;
   decisions: string;
   selection: string;
 }
@@ -22,7 +26,10 @@ export function workFolder(outputFolder: string): WorkFolder {
     downloads: join(root, 'downloads'),
     tasks: join(root, 'tasks'),
     shards: join(root, 'shards'),
-    database: join(root, 'selection.duckdb'),
+    database: join(root, 'clusters.duckdb'),
+    representatives: join(root, 'representatives.parquet'),
+    clusters: join(root, 'clusters.json'),
+    trim: join(root, 'trim'),
     decisions: join(root, 'decisions.parquet'),
     selection: join(root, 'selection.json'),
   };

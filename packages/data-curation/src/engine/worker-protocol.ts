@@ -4,6 +4,7 @@ import type { CurationErrorCode } from '../errors.js';
 import type { CurationPlan } from '../plan/schema.js';
 import type { InputTask } from '../sources/inventory.js';
 import type { ShardJob } from './shard-task.js';
+import type { TrimJob } from './trim-tasks.js';
 
 export interface WorkerData {
   plan: CurationPlan;
@@ -11,7 +12,8 @@ export interface WorkerData {
   temporaryFolder: string;
 }
 
-export type WorkerJob = { kind: 'extract'; task: InputTask } | { kind: 'shard'; shard: ShardJob };
+export type WorkerJob =
+  { kind: 'extract'; task: InputTask } | { kind: 'trim'; trim: TrimJob } | { kind: 'shard'; shard: ShardJob };
 
 export type WorkerReply =
   | { ok: true; timings: Record<string, number> }

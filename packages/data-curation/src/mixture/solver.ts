@@ -5,7 +5,7 @@
  * Cost: a bisection over (domain, duplicate count) groups, never over documents.
  */
 
-import type { WeightCurve } from './weight-curves.js';
+import type { KnownWeightCurve } from './weight-curves.js';
 import { weightForCount } from './weight-curves.js';
 
 export interface MixtureGroup {
@@ -17,7 +17,7 @@ export interface MixtureGroup {
 
 export interface MixturePlan {
   targets?: Readonly<Record<string, number>>;
-  weightCurve: WeightCurve;
+  weightCurve: KnownWeightCurve;
   maximumRepeats: number;
   budgetBytes?: number;
 }

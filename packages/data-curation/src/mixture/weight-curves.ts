@@ -4,6 +4,7 @@
  * - `txt360` (Tang et al. 2024, TxT360, "global deduplication and upsampling"): 1 → 1, 2–5 → 3, 6–100 → 5, 101–1,000 → 8, more → 10.
  * - `fineweb2` (Penedo et al. 2025, arXiv:2506.20920, section on rehydration): {1: 1, 2: 2, 3: 3, 5: 5, 100: 8, 1000: 1}.
  * - `none`: every document once.
+ * - `fitted`: from the share that the filters drop by cluster size; see `fit-weight-curve.ts`.
  */
 
 import { z } from 'zod';
@@ -30,7 +31,7 @@ export const weightCurvePresets = {
 } as const satisfies Record<string, readonly WeightStep[]>;
 
 export const weightCurveSchema = z.union([
-  z.enum(['none', 'txt360', 'fineweb2']),
+  z.enum(['none', 'txt360', 'fineweb2', 'fitted']),
   z
     .array(z.tuple([z.int().min(1), z.number().positive().max(1000)]))
     .min(1)
@@ -42,7 +43,10 @@ export const weightCurveSchema = z.union([
 
 export type WeightCurve = z.output<typeof weightCurveSchema>;
 
-export function weightForCount(curve: WeightCurve, count: number): number {
+/** A curve whose steps are known: all but `fitted`. */
+export type KnownWeightCurve = Exclude<WeightCurve, 'fitted'> | readonly WeightStep[];
+
+export function weightForCount(curve: KnownWeightCurve, count: number): number {
   const steps: readonly WeightStep[] = typeof curve === 'string' ? weightCurvePresets[curve] : curve;
   let weight = steps[0][1];
   for (const [minimum, value] of steps) if (count >= minimum) weight = value;

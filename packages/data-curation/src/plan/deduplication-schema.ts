@@ -20,6 +20,30 @@ export const deduplicationSchema = z.strictObject({
       }),
     ])
     .prefault({}),
+  /**
+   * Removes lines that stand in more than `maximumDocuments` documents (Llama 3, arXiv:2407.21783, section 3.1.1: more than 6 times
+   * in 30 million documents). After near-duplicate removal, so copies of a document do not count.
+   */
+  lines: z
+    .strictObject({
+      maximumDocuments: z.int().min(1).default(6),
+      /** Shorter lines are never removed. */
+      minimumCharacters: z.int().min(1).default(16),
+      domains: z.array(z.string()).default(['documentation', 'other']),
+    })
+    .optional(),
+  /**
+   * Removes runs of at least `words` words that occurred before, word for word (Lee et al. 2022, arXiv:2107.06499: 50 tokens);
+   * the first occurrence in document order stays.
+   */
+  substrings: z
+    .strictObject({
+      words: z.int().min(8).max(1000).default(50),
+      domains: z.array(z.string()).default(['documentation', 'other']),
+    })
+    .optional(),
+  /** A document left with fewer characters after lines or substrings were removed is dropped. */
+  minimumCharactersLeft: z.int().min(1).default(64),
 });
 
 export type DeduplicationPlan = z.output<typeof deduplicationSchema>;

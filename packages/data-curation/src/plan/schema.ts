@@ -6,17 +6,15 @@
 import { z } from 'zod';
 import { CurationError } from '../errors.js';
 import { defaultFilters, filterSchema } from '../filters/registry.js';
-import { weightCurveSchema } from '../mixture/weight-curves.js';
 import { canonicalJson } from '../util/canonical-json.js';
 import { sha256OfText } from '../util/files.js';
+import { mixtureSchema } from './mixture-schema.js';
 import { decontaminationSchema, domainsSchema, qualitySchema } from './reference-schema.js';
 import { deduplicationSchema } from './deduplication-schema.js';
 import { sourceSchema } from './source-schema.js';
 
 /** Raised whenever the same plan and input would give other bytes than before; part of the plan's hash. */
 export const curationFormatVersion = 1;
-
-export const domainNameSchema = z.string().regex(/^[a-z][a-z0-9-]{0,31}$/, 'lower-case letters, digits and hyphens');
 
 const curationPlanSchema = z.strictObject({
   /** Salt of every choice made by hash: samples, held-out documents, examples. */
@@ -35,17 +33,7 @@ const curationPlanSchema = z.strictObject({
       fraction: z.number().min(0).max(0.5).default(0.01),
     })
     .prefault({}),
-  mixture: z
-    .strictObject({
-      /** Share of weighted bytes by domain; has to sum to 1. Documents of other domains are left out. Default: as it comes. */
-      targets: z.record(domainNameSchema, z.number().min(0).max(1)).optional(),
-      weightCurve: weightCurveSchema.default('fineweb2'),
-      /** No document has a weight above this. */
-      maximumRepeats: z.number().min(1).max(1000).default(8),
-      /** Weighted bytes wanted in one pass; default: what the documents hold. Reduced where the cap on repeats demands it. */
-      budgetBytes: z.int().min(1).optional(),
-    })
-    .prefault({}),
+  mixture: mixtureSchema.prefault({}),
   output: z
     .strictObject({
       /** UTF-8 bytes of text a shard. */
@@ -86,17 +74,28 @@ export function parseCurationPlan(input: unknown): CurationPlan {
       remedy: 'Give each source its own name: ids begin with it.',
     });
   }
-  const { targets } = plan.mixture;
-  if (targets !== undefined) {
-    const sum = Object.values(targets).reduce((total, share) => total + share, 0);
-    if (Math.abs(sum - 1) > 1e-6) {
-      throw new CurationError('PLAN_INVALID', `mixture.targets sums to ${sum}, not 1.`, {
-        value: targets,
-        remedy: 'Scale the shares so that they sum to 1.',
-      });
-    }
+  checkTargets('mixture.targets', plan.mixture.targets);
+  for (const stage of plan.mixture.stages) checkTargets(`mixture.stages (${stage.name}).targets`, stage.targets);
+  const stages = plan.mixture.stages.map((stage) => stage.name);
+  const repeatedStage = stages.find((name, index) => stages.indexOf(name) !== index);
+  if (repeatedStage !== undefined) {
+    throw new CurationError('PLAN_INVALID', `Two stages are called "${repeatedStage}" (mixture.stages[].name).`, {
+      value: repeatedStage,
+      remedy: 'Give each stage its own name: it names a file.',
+    });
   }
   return plan;
+}
+
+function checkTargets(setting: string, targets: Record<string, number> | undefined): void {
+  if (targets === undefined) return;
+  const sum = Object.values(targets).reduce((total, share) => total + share, 0);
+  if (Math.abs(sum - 1) > 1e-6) {
+    throw new CurationError('PLAN_INVALID', `${setting} sums to ${sum}, not 1.`, {
+      value: targets,
+      remedy: 'Scale the shares so that they sum to 1.',
+    });
+  }
 }
 
 /** SHA-256 of the plan with its defaults, and of the format version: equal hash and input, equal bytes. */

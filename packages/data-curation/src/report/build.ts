@@ -16,12 +16,12 @@ import type {
   DuplicateBucket,
   FunnelStep,
   SampledDocument,
+  StageReport,
 } from './types.js';
 
 export interface ReportInput extends SelectOptions {
-  parts: readonly string[];
-  exactDuplicates: number;
   solution: MixtureSolution;
+  stages: readonly StageReport[];
 }
 
 const qualityBins = 20;
@@ -55,6 +55,7 @@ export async function buildReport(connection: DuckDBConnection, input: ReportInp
       .sort((a, b) => b.documents - a.documents || compareStrings(a.license, b.license)),
     sources: await sources(connection, input),
     duplicateBuckets: await duplicateBuckets(connection, input),
+    fittedWeightCurve: input.clusters.fittedCurve,
     quality: await qualityHistograms(connection),
     samples: await samples(connection, input),
     badInputs: {
@@ -63,6 +64,7 @@ export async function buildReport(connection: DuckDBConnection, input: ReportInp
         .sort((a, b) => b.count - a.count || compareStrings(a.reason, b.reason)),
       examples: stats.badInputs.examples,
     },
+    stages: [...input.stages],
     decontamination: (plan.decontamination?.sets ?? []).map(({ name }) => ({
       set: name,
       checkedItems: input.evaluationNgrams?.checked[name] ?? 0,
@@ -114,27 +116,30 @@ async function funnel(connection: DuckDBConnection, input: ReportInput): Promise
     }
     steps.push({ step: filter, description: describeFilter(filter), ...current });
   }
-  const kept = await counted(connection, 'documents');
-  const representatives = await counted(connection, 'representatives');
-  const exactKept = await connection.runAndReadAll(`
-    SELECT count(*)::DOUBLE, coalesce(sum(smallest), 0)::DOUBLE
-    FROM (SELECT min(text_bytes) AS smallest FROM documents GROUP BY exact_high, exact_low)`);
+  const { clusters, trim } = input;
+  if (clusters.kept.textBytes !== current.textBytes) {
+    steps.push({ step: 'changed by filters', description: 'Filters removed parts of documents.', ...clusters.kept });
+  }
   if (plan.deduplication.exact) {
-    const [documents, textBytes] = exactKept.getRows()[0];
     steps.push({
       step: 'exact duplicates',
       description: 'One document is left of each group with the same text.',
-      documents: Number(documents),
-      textBytes: Number(textBytes),
+      ...clusters.distinct,
     });
-  } else if (kept.textBytes !== current.textBytes) {
-    steps.push({ step: 'changed by filters', description: 'Filters removed parts of documents.', ...kept });
   }
   if (plan.deduplication.near !== false) {
     steps.push({
       step: 'near duplicates',
       description:
         'One document is left of each group with nearly the same text; how many it stands for is remembered.',
+      ...clusters.representatives,
+    });
+  }
+  const representatives = await counted(connection, 'representatives');
+  if (trim !== undefined) {
+    steps.push({
+      step: 'repeated text',
+      description: `Lines that many documents share were removed from ${trim.lines} documents, repeated passages from ${trim.substrings}.`,
       ...representatives,
     });
   }

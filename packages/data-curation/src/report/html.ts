@@ -26,6 +26,7 @@ ${summary}
 ${report.notes.map((note) => `<p class="note">${escapeHtml(note)}</p>`).join('\n')}
 ${funnelSection(report)}
 ${domainSection(report)}
+${stageSection(report)}
 ${dropSection(report)}
 ${duplicateSection(report)}
 ${qualitySection(report)}
@@ -72,6 +73,31 @@ function domainSection(report: CurationReport): string {
     'The share after counts each document as often as its weight says; the mean weight is how often a byte of the domain is used in one pass.',
     `<table><thead><tr><th>domain</th><th>read</th><th>share of what was read</th><th>kept</th><th>share of the mixture</th><th>target</th><th>mean weight</th></tr></thead>
      <tbody>${rows.join('')}</tbody></table>`,
+  );
+}
+
+function stageSection(report: CurationReport): string {
+  if (report.stages.length === 0) return '';
+  const tables = report.stages.map((stage) => {
+    const rows = stage.domains.map(
+      (
+        domain,
+      ) => `<tr><th scope="row">${escapeHtml(domain.domain)}</th><td class="number">${formatCount(domain.documents)}</td>
+        <td class="number">${formatCount(domain.tokens)}</td><td class="bar">${bar(domain.share)}<span>${formatShare(domain.share)}</span></td>
+        <td class="number">${domain.targetShare === undefined ? '–' : formatShare(domain.targetShare)}</td><td class="number">${domain.largestRepeats}</td></tr>`,
+    );
+    const limit =
+      stage.limitingDomain === undefined
+        ? ''
+        : ` The cap on repeats in ${escapeHtml(stage.limitingDomain)} keeps it below that.`;
+    return `<h3>${escapeHtml(stage.name)}</h3><p>${formatCount(stage.tokens)} tokens; ${formatCount(stage.wantedTokens)} were wanted.${limit}</p>
+      <table><thead><tr><th>domain</th><th>documents</th><th>tokens</th><th>share</th><th>target</th><th>most repeats</th></tr></thead><tbody>${rows.join('')}</tbody></table>`;
+  });
+  return section(
+    'stages',
+    'Training stages',
+    'What each stage uses, as whole repeats of documents; tokens are estimated from bytes.',
+    tables.join(''),
   );
 }
 
@@ -129,8 +155,20 @@ function duplicateSection(report: CurationReport): string {
     'duplicates',
     'How often texts repeat',
     'One document of each group is kept and remembers how many it stands for. Texts that repeat very often are mostly templates.',
-    `<table><thead><tr><th>copies</th><th>groups</th><th>documents</th><th></th></tr></thead><tbody>${rows.join('')}</tbody></table>${examples.join('')}`,
+    `<table><thead><tr><th>copies</th><th>groups</th><th>documents</th><th></th></tr></thead><tbody>${rows.join('')}</tbody></table>${fittedCurve(report)}${examples.join('')}`,
   );
+}
+
+function fittedCurve({ fittedWeightCurve: curve }: CurationReport): string {
+  if (curve === undefined) return '';
+  const rows = curve.buckets.map(
+    (
+      bucket,
+    ) => `<tr><th scope="row">${formatCount(bucket.minimum)} and more</th><td class="number">${formatCount(bucket.documents)}</td>
+      <td class="number">${formatShare(bucket.rate)}</td><td class="number">${bucket.weight.toFixed(2)}</td></tr>`,
+  );
+  return `<h3>Weights fitted to what the filters dropped</h3><p>Over all documents the filters dropped ${formatShare(curve.overallRate)}; sizes dropped less often count more.</p>
+    <table><thead><tr><th>copies</th><th>documents</th><th>dropped</th><th>weight</th></tr></thead><tbody>${rows.join('')}</tbody></table>`;
 }
 
 function qualitySection(report: CurationReport): string {

@@ -1,5 +1,7 @@
 /** The figures behind `report.json` and `report.html`. Everything in it is reproducible: no times, no machine. */
 
+import type { FittedCurve } from '../mixture/fit-weight-curve.js';
+
 export interface CountedBytes {
   documents: number;
   textBytes: number;
@@ -73,6 +75,22 @@ export interface BadInput {
   reason: string;
 }
 
+export interface StageReport {
+  name: string;
+  wantedTokens: number;
+  /** Sum of repeats x tokens; below the wanted number where the cap on repeats limits a domain. */
+  tokens: number;
+  limitingDomain?: string;
+  domains: {
+    domain: string;
+    documents: number;
+    tokens: number;
+    share: number;
+    targetShare?: number;
+    largestRepeats: number;
+  }[];
+}
+
 export interface CurationReport {
   formatVersion: 1;
   planHash: string;
@@ -84,9 +102,13 @@ export interface CurationReport {
   licenses: { license: string; documents: number }[];
   sources: { source: string; read: CountedBytes; kept: CountedBytes }[];
   duplicateBuckets: DuplicateBucket[];
+  /** With `weightCurve: 'fitted'`: how often the filters dropped text of each cluster size, and the weight that follows. */
+  fittedWeightCurve?: FittedCurve;
   quality: { domain: string; histogram: Histogram }[];
   samples: SampledDocument[];
   badInputs: { counts: { reason: string; count: number }[]; examples: BadInput[] };
+  /** Training stages of the mixture. */
+  stages: StageReport[];
   /** For each evaluation set: its items, those too short to be looked for, and the documents dropped. */
   decontamination: { set: string; checkedItems: number; uncheckedItems: number; documents: number }[];
   notes: string[];

@@ -6,9 +6,12 @@
 const wordPattern = /[\p{L}\p{N}_]+/gu;
 
 export function wordHashes(text: string): Int32Array {
-  const words = text.toLowerCase().match(wordPattern) ?? [];
+  const lowered = text.toLowerCase();
+  // Lower-casing may change lengths and even words (İ becomes i and a dot): then each word is lowered by itself.
+  const isAligned = lowered.length === text.length;
+  const words = (isAligned ? lowered : text).match(wordPattern) ?? [];
   const hashes = new Int32Array(words.length);
-  for (let at = 0; at < words.length; at++) hashes[at] = hashWord(words[at]);
+  for (let at = 0; at < words.length; at++) hashes[at] = hashWord(isAligned ? words[at] : words[at].toLowerCase());
   return hashes;
 }
 
