@@ -93,7 +93,7 @@ describe('chat completions', () => {
   it('takes top_k and min_p, and seeds of any size', async () => {
     const ask = async (fields: object) => {
       const base = { model: 'tiny', messages: question, max_tokens: 12, temperature: 1.5 };
-      const answer = await client.chat.completions.create({ ...base, ...fields } as typeof base);
+      const answer = await client.chat.completions.create({ ...base, ...fields });
       return answer.choices[0].message.content;
     };
     const greedy = await ask({ temperature: 0 });
@@ -101,7 +101,7 @@ describe('chat completions', () => {
     expect(await ask({ min_p: 1 })).toBe(greedy);
     expect(await ask({ top_p: 1e-9 })).toBe(greedy);
     expect(await ask({ seed: -1 })).toBe(await ask({ seed: -1, top_k: -1 }));
-    expect(await ask({ seed: Number.MAX_SAFE_INTEGER })).not.toBe(await ask({ seed: -1 }));
+    expect(await ask({ seed: Number.MAX_SAFE_INTEGER - 5 })).not.toBe(await ask({ seed: -1 }));
   });
 
   it('streams several choices side by side', async () => {
