@@ -88,7 +88,9 @@ export function resolveSourcePaths(recipe: Recipe, baseFolder: string): Recipe['
   return {
     ...recipe.curation,
     sources: recipe.curation.sources.map((source) =>
-      'path' in source && !isAbsolute(source.path) ? { ...source, path: join(baseFolder, source.path) } : source,
+      'path' in source && source.path !== undefined && !isAbsolute(source.path)
+        ? { ...source, path: join(baseFolder, source.path) }
+        : source,
     ),
   };
 }

@@ -139,6 +139,8 @@ export const recipeSchema = z.strictObject({
       samples: count.default(10),
     }),
     mathProblems: count.default(200),
+    /** Sampled answers a problem, beside the greedy one. */
+    mathSamples: count.default(4),
   }),
 });
 

@@ -103,6 +103,7 @@ export const smoke = defineRecipe({
   evaluation: {
     tokensPerDomain: 2000,
     needle: { lengths: [256, 512], depths: [0, 1], samples: 2 },
-    mathProblems: 16,
+    mathProblems: 8,
+    mathSamples: 2,
   },
 });

@@ -19,8 +19,8 @@ function summary(change: { model?: number; after?: number; ppo?: number[] } = {}
     },
     needle: { before: needle(0.1), after: needle(after) },
     maths: [
-      { name: 'sft', accuracy: estimate(0.5), answered: 1 },
-      ...ppo.map((mean, i) => ({ name: `ppo-seed-${i}`, accuracy: estimate(mean), answered: 1 })),
+      { name: 'sft', sampled: estimate(0.5), greedy: estimate(0.5) },
+      ...ppo.map((mean, i) => ({ name: `ppo-seed-${i}`, sampled: estimate(mean), greedy: estimate(mean) })),
     ],
   };
 }

@@ -93,9 +93,9 @@ export function figuresOf({ recipe, state, evaluation, metrics }: ReportData): F
     });
     groups.push({
       title: 'Maths accuracy, held-out problems',
-      rows: evaluation.maths.map(({ name, accuracy }) => [
+      rows: evaluation.maths.map(({ name, sampled, greedy }) => [
         name,
-        `${formatPercent(accuracy.mean)} (95 % interval ${formatPercent(accuracy.low)} to ${formatPercent(accuracy.high)}, ${accuracy.count} problems)`,
+        `sampled ${formatPercent(sampled.mean)} (95 % interval ${formatPercent(sampled.low)} to ${formatPercent(sampled.high)}), greedy ${formatPercent(greedy.mean)}, ${greedy.count} problems`,
       ]),
     });
   }

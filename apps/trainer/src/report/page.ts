@@ -148,14 +148,24 @@ function posttrainingSection({ metrics, evaluation }: ReportData): string {
     parts.push(
       barChart(
         'Maths accuracy on held-out problems, with 95 % intervals',
-        evaluation.maths.map(({ name, accuracy }) => ({
-          label: name,
-          value: accuracy.mean,
-          low: accuracy.low,
-          high: accuracy.high,
-          text: `${(accuracy.mean * 100).toFixed(1)} %`,
-          color: name.startsWith('ppo') ? 2 : name === 'dpo' ? 1 : 0,
-        })),
+        evaluation.maths.flatMap(({ name, sampled, greedy }) => [
+          {
+            label: `${name}: sampled`,
+            value: sampled.mean,
+            low: sampled.low,
+            high: sampled.high,
+            text: `${(sampled.mean * 100).toFixed(1)} %`,
+            color: name.startsWith('ppo') ? 2 : 0,
+          },
+          {
+            label: 'greedy',
+            value: greedy.mean,
+            low: greedy.low,
+            high: greedy.high,
+            text: `${(greedy.mean * 100).toFixed(1)} %`,
+            color: name.startsWith('ppo') ? 4 : 1,
+          },
+        ]),
         1,
       ),
     );

@@ -13,6 +13,7 @@ import {
 } from '@xgen-small/longctx-eval';
 import { evaluateLoss, type TokenDocumentSource } from '@xgen-small/pretrain';
 import { TokenShardReader } from '@xgen-small/tokenizer';
+import type { EvaluationSummary } from '../report/claims.js';
 import { baseContextLength, extendedContextLength } from '../recipe/recipe-schema.js';
 import type { PipelineStage, StageContext } from '../run/stage-context.js';
 import { formatPercent } from '../terminal/format.js';
@@ -39,7 +40,7 @@ export const evaluateStage: PipelineStage = {
     return {
       outputs: [file],
       summary,
-      headline: `maths ${maths.map(({ name, accuracy }) => `${name} ${formatPercent(accuracy.mean)}`).join(', ')}`,
+      headline: `maths ${maths.map(({ name, sampled }) => `${name} ${formatPercent(sampled.mean)}`).join(', ')}`,
     };
   },
 };
@@ -190,7 +191,7 @@ async function needleBeforeAndAfter(context: StageContext) {
   >;
 }
 
-/** Greedy accuracy on held-out problems, stage by stage. */
+/** Accuracy on held-out problems, stage by stage: sampled as PPO trains (temperature 1), and greedy. */
 async function mathsByStage(context: StageContext) {
   const { recipe, run, signal, onProgress } = context;
   const parts = await loadTokenizer(context);
@@ -203,25 +204,30 @@ async function mathsByStage(context: StageContext) {
     })),
     ...ppo.runs.map(({ seed, model }) => ({ name: `ppo-seed-${seed}`, folder: model })),
   ];
-  const rows: { name: string; accuracy: Awaited<ReturnType<typeof mathAccuracy>>['accuracy']; answered: number }[] = [];
+  const rows: EvaluationSummary['maths'] = [];
   for (const { name, folder } of models) {
-    const result = await withModel(context, folder, (model) =>
-      mathAccuracy({
-        model: localModel(model, parts.tokenizer, {
-          chatTemplate: plainMessages(parts.chatTemplate),
-          name,
-          stopTokens: parts.chatTemplate.endOfTurnTokens,
-        }),
-        problems,
-        maximumNewTokens: recipe.maths.maximumNewTokens,
-        extraction: 'marked',
-        task: `maths-${name}`,
-        outputFolder: run.folder('eval', 'maths'),
-        signal,
-        onProgress,
+    rows.push(
+      await withModel(context, folder, async (model) => {
+        const common = {
+          model: localModel(model, parts.tokenizer, { chatTemplate: plainMessages(parts.chatTemplate), name }),
+          problems,
+          maximumNewTokens: recipe.maths.maximumNewTokens,
+          extraction: 'marked' as const,
+          outputFolder: run.folder('eval', 'maths'),
+          signal,
+          onProgress,
+        };
+        const sampled = await mathAccuracy({
+          ...common,
+          task: `maths-sampled-${name}`,
+          samplesPerProblem: recipe.evaluation.mathSamples,
+          temperature: recipe.ppo.stage.temperature,
+          seed: recipe.seed,
+        });
+        const greedy = await mathAccuracy({ ...common, task: `maths-greedy-${name}` });
+        return { name, sampled: sampled.accuracy, greedy: greedy.accuracy };
       }),
     );
-    rows.push({ name, accuracy: result.accuracy, answered: result.answered });
   }
   return rows;
 }
