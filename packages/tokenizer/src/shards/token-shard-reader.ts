@@ -59,6 +59,7 @@ export class TokenShardReader {
   private readonly cachedShards: number;
   /** Least recently used first. */
   private readonly open = new Map<number, OpenShard>();
+  private newest: { shard: number; opened: OpenShard } | undefined;
   private lastShard = 0;
   private closed = false;
 
@@ -188,6 +189,7 @@ export class TokenShardReader {
   close(): void {
     for (const { tokens } of this.open.values()) closeSync(tokens);
     this.open.clear();
+    this.newest = undefined;
     this.closed = true;
   }
 
@@ -215,12 +217,13 @@ export class TokenShardReader {
   }
 
   private openShard(shard: number): OpenShard {
+    // Asking for the newest again, as a loop over documents does, leaves the order as it is.
+    if (this.newest?.shard === shard) return this.newest.opened;
     const known = this.open.get(shard);
     if (known !== undefined) {
-      if (this.open.size > 1) {
-        this.open.delete(shard);
-        this.open.set(shard, known);
-      }
+      this.open.delete(shard);
+      this.open.set(shard, known);
+      this.newest = { shard, opened: known };
       return known;
     }
     if (this.closed) throw new TokenizerError('CLOSED', 'The TokenShardReader was closed.');
@@ -239,6 +242,7 @@ export class TokenShardReader {
     this.checkColumns(shard, metadata);
     const opened = { metadata, tokens: this.openChecked(shard, 'tokens') };
     this.open.set(shard, opened);
+    this.newest = { shard, opened };
     for (const [oldest, { tokens }] of this.open) {
       if (this.open.size <= this.cachedShards) break;
       closeSync(tokens);
