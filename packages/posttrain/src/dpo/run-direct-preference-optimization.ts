@@ -5,7 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { CausalLanguageModel } from '@xgen-small/model-core';
-import { learningRateAt, type Json } from '@xgen-small/pretrain';
+import { createOptimizer, learningRateAt, type Json } from '@xgen-small/pretrain';
 import type { Preference } from '../data/records.js';
 import { checkFit, checkSeed } from '../run/check-arguments.js';
 import { runIdentity } from '../run/identity.js';
@@ -70,7 +70,12 @@ export async function runDirectPreferenceOptimization(
     steps: stage.steps,
     seed,
   });
-  const optimizer = new OptimizerGroup('optimizer', model.parameters, stage.optimizer, stage.maximumGradientNorm);
+  const optimizer = new OptimizerGroup(
+    'optimizer',
+    model.parameters,
+    createOptimizer(stage.optimizer, model.config),
+    stage.maximumGradientNorm,
+  );
   try {
     const { state, ...files } = await executeTrainingRun<State>({
       kind: 'dpo',

@@ -5,6 +5,7 @@
  * sampling. Each part of the loop is an exported function that a caller may replace.
  */
 import { createHash } from 'node:crypto';
+import { createAdamW, createOptimizer } from '@xgen-small/pretrain';
 import { checkedRecords, promptSchema, type Prompt } from '../data/records.js';
 import { PosttrainError } from '../errors.js';
 import { cloneModel } from '../model/clone-model.js';
@@ -69,11 +70,14 @@ export async function runProximalPolicyOptimization(
   const reference = cloneModel(model);
   const valueFunction = new ValueFunction(model, stage.valueTrunk);
   const { optimizer, maximumGradientNorm } = stage;
+  const policyRule = createOptimizer(optimizer, model.config);
+  // A head is one row, and a trunk's names are its own: AdamW whatever the policy has.
+  const valueRule = createAdamW(optimizer);
   const learner: PolicyLearner = {
     model,
     valueFunction,
-    policyOptimizer: new OptimizerGroup('policy', model.parameters, optimizer, maximumGradientNorm),
-    valueOptimizer: new OptimizerGroup('value', valueFunction.parameters, optimizer, maximumGradientNorm),
+    policyOptimizer: new OptimizerGroup('policy', model.parameters, policyRule, maximumGradientNorm),
+    valueOptimizer: new OptimizerGroup('value', valueFunction.parameters, valueRule, maximumGradientNorm),
   };
   const { policyOptimizer, valueOptimizer } = learner;
   try {

@@ -1,23 +1,21 @@
 /**
- * Parameters with their AdamW moments, clipped by their own global norm: a model's, or a value head's. Two float32 numbers
- * beside each parameter; updates are in place.
+ * Parameters with their optimizer and its moments, clipped by their own global norm: a model's, or a value head's. AdamW
+ * keeps two float32 numbers beside each parameter; updates are in place.
  */
 import type * as tf from '@tensorflow/tfjs-core';
 import { globalNormScale } from '@xgen-small/kernels';
-import { createAdamW, type AdamW, type AdamWOptions, type AdamWState } from '@xgen-small/pretrain';
+import { optimizerVariables, type Optimizer, type OptimizerState } from '@xgen-small/pretrain';
 
 export class OptimizerGroup {
-  private readonly optimizer: AdamW;
-  private state: AdamWState;
+  private state: OptimizerState;
 
   constructor(
     /** Prefix of the moments' names in checkpoints. */
     private readonly name: string,
     readonly parameters: ReadonlyMap<string, tf.Variable>,
-    options: AdamWOptions,
+    private readonly optimizer: Optimizer,
     private readonly maximumGradientNorm: number,
   ) {
-    this.optimizer = createAdamW(options);
     this.state = this.optimizer.initialize(parameters);
   }
 
@@ -31,10 +29,8 @@ export class OptimizerGroup {
 
   /** What a checkpoint holds beside the parameters. */
   moments(): Map<string, tf.Variable> {
-    const all = new Map<string, tf.Variable>();
-    for (const [name, moment] of this.state.firstMoments) all.set(`${this.name}.first_moment.${name}`, moment);
-    for (const [name, moment] of this.state.secondMoments) all.set(`${this.name}.second_moment.${name}`, moment);
-    return all;
+    const moments = optimizerVariables(this.state);
+    return new Map([...moments].map(([name, moment]) => [`${this.name}.${name}`, moment]));
   }
 
   /** One update by those of `gradients` (by parameter name, the caller's to dispose) that are ours; returns their norm before clipping. */

@@ -48,11 +48,19 @@ const commonShape = {
   learningRate: learningRateSchema,
   optimizer: z
     .strictObject({
+      /** 'muon': orthogonalised updates for the matrices inside the blocks, AdamW for the rest. */
+      type: z.enum(['adamW', 'muon']).default('adamW'),
+      /** 'muon' only. */
+      momentum: z.number().min(0).lt(1).optional(),
       beta1: z.number().min(0).lt(1).default(0.9),
       beta2: z.number().min(0).lt(1).default(0.95),
       epsilon: z.number().positive().default(1e-8),
       /** Decoupled, on matrices only. */
       weightDecay: z.number().nonnegative().default(0),
+    })
+    .refine(({ type, momentum }) => type === 'muon' || momentum === undefined, {
+      path: ['momentum'],
+      message: "works with type 'muon' only; leave it out or set the type",
     })
     .prefault({}),
   /** Gradients are scaled down to this global L2 norm. */

@@ -64,6 +64,11 @@ describe('runSupervisedFineTuning', () => {
     loaded.dispose();
   });
 
+  it('learns with Muon too', async () => {
+    const result = await run({ stage: { ...stage, epochs: 10, optimizer: { type: 'muon' } } });
+    expect(result.finalLoss).toBeLessThan((await rowsOf(result.metricsFile))[0].loss / 2);
+  });
+
   it('gives the same bytes for the same seed, and however a step is split', async () => {
     const [one, two, other] = [await run(), await run(), await run({ seed: 8 })];
     expect(await filesOf(one.checkpointFolder)).toEqual(await filesOf(two.checkpointFolder));
@@ -144,6 +149,7 @@ describe('runSupervisedFineTuning', () => {
     [{ ...stage, steps: 4 }, /set exactly one of epochs and steps/],
     [{ ...stage, learningRate: -1 }, /learningRate/],
     [{ ...stage, batchSize: 4 }, /batchSize/],
+    [{ ...stage, optimizer: { momentum: 0.9 } }, /optimizer\.momentum: works with type 'muon' only/],
     [{ ...stage, contextLength: 65 }, /contextLength is 65, the model's maximumPositions 64/],
   ])('refuses a wrong stage before anything starts: %#', async (wrong, words) => {
     const failure = run({ stage: wrong });

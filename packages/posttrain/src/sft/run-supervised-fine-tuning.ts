@@ -5,7 +5,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { CausalLanguageModel } from '@xgen-small/model-core';
-import { accumulateGradients, learningRateAt } from '@xgen-small/pretrain';
+import { accumulateGradients, createOptimizer, learningRateAt } from '@xgen-small/pretrain';
 import type { Conversation } from '../data/records.js';
 import { tokenizeConversations, type TokenizedConversations } from '../data/tokenized-conversations.js';
 import {
@@ -83,7 +83,12 @@ export async function runSupervisedFineTuning(
     steps: stage.steps,
     seed,
   });
-  const optimizer = new OptimizerGroup('optimizer', model.parameters, stage.optimizer, stage.maximumGradientNorm);
+  const optimizer = new OptimizerGroup(
+    'optimizer',
+    model.parameters,
+    createOptimizer(stage.optimizer, model.config),
+    stage.maximumGradientNorm,
+  );
   try {
     const finished = await executeTrainingRun<State>({
       kind: 'sft',
