@@ -9,12 +9,19 @@ const problem: CodeProblem = {
   test: 'def check(candidate):\n    assert candidate(2) == 6\n    assert candidate(-1) == -3\n',
 };
 
+/** No program here that ends takes so long, on a machine however busy. */
+const patient = { timeoutSeconds: 100 };
 const report = await inspectSandbox();
 const note = report.available ? '' : ` (SKIPPED: ${report.problems.join('; ')})`;
 
 describe.skipIf(!report.available)(`humanEval${note}`, () => {
   const outcome = async (completion: string, more = {}) => {
-    const { records } = await humanEval({ model: fakeModel(() => completion), problems: [problem], ...more });
+    const { records } = await humanEval({
+      model: fakeModel(() => completion),
+      problems: [problem],
+      sandbox: patient,
+      ...more,
+    });
     const [detail] = (records[0].metadata as { completions: { outcome: string; error?: string }[] }).completions;
     return { score: records[0].score, ...detail };
   };
@@ -48,7 +55,7 @@ describe.skipIf(!report.available)(`humanEval${note}`, () => {
   it('estimates pass@k over several samples', async () => {
     let calls = 0;
     const model = fakeModel(() => (calls++ % 2 === 0 ? '    return 3 * x\n' : '    return x\n'));
-    const result = await humanEval({ model, problems: [problem], samplesPerProblem: 4 });
+    const result = await humanEval({ model, problems: [problem], samplesPerProblem: 4, sandbox: patient });
     expect(result.passAt.map(({ k, estimate }) => [k, estimate.mean])).toEqual([
       [1, 0.5],
       [2, 1 - 1 / 6],

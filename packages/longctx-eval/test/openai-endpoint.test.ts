@@ -115,10 +115,14 @@ describe('openAiEndpoint', () => {
   it('tells a time-out, a dead address and a web page apart', async () => {
     const slow = await serve(() => undefined);
     const options = { maximumNewTokens: 1 };
-    await expect(slow.endpoint({ timeout: 50, retries: 1 }).generate(['x'], options)).rejects.toMatchObject({
-      code: 'ENDPOINT_TIMEOUT',
-    });
-    expect(slow.bodies).toHaveLength(2);
+    let attempts = 0;
+    const counted: typeof fetch = (...input) => {
+      attempts++;
+      return fetch(...input);
+    };
+    const impatient = slow.endpoint({ timeout: 50, retries: 1, fetch: counted });
+    await expect(impatient.generate(['x'], options)).rejects.toMatchObject({ code: 'ENDPOINT_TIMEOUT' });
+    expect(attempts).toBe(2);
     await close?.();
     await expect(slow.endpoint({ retries: 0 }).generate(['x'], options)).rejects.toMatchObject({
       code: 'ENDPOINT_UNREACHABLE',
@@ -135,13 +139,18 @@ describe('openAiEndpoint', () => {
     let active = 0;
     let most = 0;
     const { bodies, endpoint } = await serve((body, response) => {
+      if (body.prompt === '99') return answer(response, refusal('no'), 400);
       most = Math.max(most, ++active);
-      const delay = 5 + (Number(body.prompt) % 3) * 5;
-      setTimeout(() => {
-        active--;
-        if (body.prompt === '99') answer(response, refusal('no'), 400);
-        else answer(response, text(String(body.prompt)));
-      }, delay);
+      // Nobody is answered before four are there, and then late enough for a fifth to show.
+      const wait = setInterval(
+        () => {
+          if (most < 4) return;
+          clearInterval(wait);
+          active--;
+          answer(response, text(String(body.prompt)));
+        },
+        5 + (Number(body.prompt) % 3) * 5,
+      );
     });
     const prompts = Array.from({ length: 20 }, (_, i) => String(i));
     const completions = await endpoint({ concurrency: 4 }).generate(prompts, { maximumNewTokens: 1 });
@@ -150,7 +159,7 @@ describe('openAiEndpoint', () => {
     const before = bodies.length;
     const failing = endpoint({ concurrency: 2 }).generate(['1', '99', ...prompts], { maximumNewTokens: 1 });
     await expect(failing).rejects.toMatchObject({ code: 'ENDPOINT_REJECTED' });
-    expect(bodies.length - before).toBeLessThan(8);
+    expect(bodies.length - before).toBeLessThan(prompts.length);
   });
 
   it('stops on its signal while it waits to try again', async () => {

@@ -63,10 +63,19 @@ describe.skipIf(!there)(`published data${there ? '' : ' (SKIPPED: no ../shared/d
     const problems = await loadHumanEval(path.join(data, 'humaneval/HumanEval.jsonl.gz'));
     expect(problems).toHaveLength(164);
     const solutions = new Map(problems.map(({ prompt, canonicalSolution }) => [prompt, canonicalSolution ?? '']));
+    const patient = { timeoutSeconds: 100 };
     const every = problems.filter((_, index) => index % 6 === 0);
-    const right = await humanEval({ model: fakeModel((prompt) => solutions.get(prompt) ?? ''), problems: every });
+    const right = await humanEval({
+      model: fakeModel((prompt) => solutions.get(prompt) ?? ''),
+      problems: every,
+      sandbox: patient,
+    });
     expect(right.passAt[0].estimate.mean).toBe(1);
-    const wrong = await humanEval({ model: fakeModel(() => '    return None\n'), problems: every.slice(0, 5) });
+    const wrong = await humanEval({
+      model: fakeModel(() => '    return None\n'),
+      problems: every.slice(0, 5),
+      sandbox: patient,
+    });
     expect(wrong.passAt[0].estimate.mean).toBe(0);
   });
 });

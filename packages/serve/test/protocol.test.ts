@@ -190,7 +190,7 @@ describe('a forward that fails', () => {
 
 describe('closing', () => {
   it('lets a running answer finish, and takes no new one', async () => {
-    const { server, address } = await startServer();
+    const { server, address } = await startServer({ limits: { shutdownGrace: 600_000 } });
     const response = await fetch(`${address.url}/v1/completions`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },

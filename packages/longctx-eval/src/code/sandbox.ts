@@ -40,6 +40,9 @@ const probeSchema = z.object({
 
 const outputLimit = 64 * 1024;
 
+/** Seconds for what is known to end. */
+const patience = 60;
+
 /** Tries the walls; never throws for want of them. */
 export async function inspectSandbox(options: SandboxOptions = {}): Promise<SandboxReport> {
   check(optionsSchema, options, 'inspectSandbox');
@@ -75,7 +78,8 @@ async function inspect(options: SandboxOptions): Promise<{ report: SandboxReport
   if (interpreter === undefined) {
     return { report: { ...none, problems: [`${python} cannot be started or is older than 3.8`] } };
   }
-  const run = await runProgram(interpreter, '', options, 'probe', undefined);
+  // A caller's short limit is for programs: on a busy machine the probe alone may take longer.
+  const run = await runProgram(interpreter, '', { ...options, timeoutSeconds: patience }, 'probe', undefined);
   const parsed = run.outcome === 'passed' ? probeSchema.safeParse(lastJson(run.stdout)) : undefined;
   if (!parsed?.success) {
     const why = run.stderr.trim().split('\n').at(-1) ?? '';
@@ -105,7 +109,10 @@ async function inspect(options: SandboxOptions): Promise<{ report: SandboxReport
 /** The interpreter itself: version managers put scripts on the PATH that need an environment. */
 async function resolveInterpreter(python: string): Promise<string | undefined> {
   const code = 'import os, sys\nassert sys.version_info >= (3, 8)\nprint(os.path.realpath(sys.executable))';
-  const result = await collect(spawn(python, ['-I', '-c', code], { stdio: ['ignore', 'pipe', 'pipe'] }), 20_000);
+  const result = await collect(
+    spawn(python, ['-I', '-c', code], { stdio: ['ignore', 'pipe', 'pipe'] }),
+    patience * 1000,
+  );
   return result.exitCode === 0 ? result.stdout.trim() : undefined;
 }
 

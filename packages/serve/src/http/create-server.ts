@@ -111,13 +111,7 @@ export function createServer(options: ServerOptions): Server {
         const closed = http && new Promise<void>((resolve) => http?.close(() => resolve()));
         http?.closeIdleConnections();
         await loop.close(limits.shutdownGrace ?? 10_000);
-        // The last events are on their way out; what stays open after them is kept open by the client.
-        if (http) {
-          const timer = setTimeout(() => http?.closeAllConnections(), 500);
-          http.closeIdleConnections();
-          await closed;
-          clearTimeout(timer);
-        }
+        if (http) await closeConnections(http, closed);
         if (options.engine === undefined) engine.dispose();
       })();
       return closing;
@@ -126,6 +120,17 @@ export function createServer(options: ServerOptions): Server {
       return app.fetch(request);
     },
   };
+}
+
+/** Connections end as their last answer is through; one whose client does not read is cut off after a while. */
+async function closeConnections(http: HttpServer, closed: Promise<void> | undefined): Promise<void> {
+  const deadline = performance.now() + 5000;
+  const timer = setInterval(() => {
+    if (performance.now() > deadline) http.closeAllConnections();
+    else http.closeIdleConnections();
+  }, 20);
+  await closed;
+  clearInterval(timer);
 }
 
 function checkOptions(options: ServerOptions): void {
