@@ -132,9 +132,15 @@ function round(_key, value) {
  * @param {(string | number)[][]} rows
  */
 export function printTable(rows) {
-  const cells = rows.map((row) => row.map((cell) => (typeof cell === 'number' ? String(Number(cell.toPrecision(4))) : cell)));
+  const cells = rows.map((row) =>
+    row.map((cell) => (typeof cell === 'number' ? String(Number(cell.toPrecision(4))) : cell)),
+  );
   const widths = cells[0].map((_, column) => Math.max(...cells.map((row) => row[column].length)));
   for (const row of cells) {
-    console.log(row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column]) : cell.padStart(widths[column]))).join('  '));
+    console.log(
+      row
+        .map((cell, column) => (column === 0 ? cell.padEnd(widths[column]) : cell.padStart(widths[column])))
+        .join('  '),
+    );
   }
 }

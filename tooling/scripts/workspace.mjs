@@ -11,10 +11,20 @@ import { printTestSummary, packageFolders } from './test-summary.mjs';
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 const [command, ...rest] = process.argv.slice(2);
-const environment = { ...process.env, TURBO_TELEMETRY_DISABLED: '1', DO_NOT_TRACK: '1', npm_config_update_notifier: 'false' };
+const environment = {
+  ...process.env,
+  TURBO_TELEMETRY_DISABLED: '1',
+  DO_NOT_TRACK: '1',
+  npm_config_update_notifier: 'false',
+};
 // npm hands its own settings down as variables that pnpm would warn about, one line each.
 for (const name of Object.keys(environment)) {
-  if (name.startsWith('npm_config_') && name !== 'npm_config_cache' && name !== 'npm_config_registry' && name !== 'npm_config_cafile') {
+  if (
+    name.startsWith('npm_config_') &&
+    name !== 'npm_config_cache' &&
+    name !== 'npm_config_registry' &&
+    name !== 'npm_config_cafile'
+  ) {
     delete environment[name];
   }
 }
@@ -55,7 +65,7 @@ const runPnpm = (...args) => run(pnpm, [...pnpmPrefix, ...args]);
 
 function install() {
   const status = runPnpm('install', '--frozen-lockfile', '--reporter=append-only', '--loglevel=warn');
-  if (status !== 0) fail('the install failed (see above). It needs npm\'s registry; then run the same command again.');
+  if (status !== 0) fail("the install failed (see above). It needs npm's registry; then run the same command again.");
 }
 
 function build(filters = []) {
@@ -86,8 +96,28 @@ switch (command) {
     build();
     for (const folder of packageFolders(root)) rmSync(join(folder, '.vitest'), { recursive: true, force: true });
     // --force: a cached pass would leave nothing to count. Tests start native thread pools, so one package at a time.
-    const checks = runPnpm('exec', 'turbo', 'run', 'lint', 'typecheck', '--continue', '--output-logs=errors-only', '--concurrency=2');
-    const tests = runPnpm('exec', 'turbo', 'run', 'test', '--continue', '--force', '--only', '--output-logs=new-only', '--concurrency=1', ...rest);
+    const checks = runPnpm(
+      'exec',
+      'turbo',
+      'run',
+      'lint',
+      'typecheck',
+      '--continue',
+      '--output-logs=errors-only',
+      '--concurrency=2',
+    );
+    const tests = runPnpm(
+      'exec',
+      'turbo',
+      'run',
+      'test',
+      '--continue',
+      '--force',
+      '--only',
+      '--output-logs=new-only',
+      '--concurrency=1',
+      ...rest,
+    );
     const { failed } = printTestSummary(root, { checksFailed: checks !== 0 });
     process.exit(checks === 0 && tests === 0 && failed === 0 ? 0 : 1);
     break;

@@ -68,7 +68,9 @@ describe('an empty folder outside the workspace', () => {
     const home = join(folder, 'outside');
     await execute('mkdir', ['-p', home]);
     await writeFile(join(home, 'package.json'), JSON.stringify({ name: 'outside', private: true, type: 'module' }));
-    await execute('npm', ['install', '--no-audit', '--no-fund', '--ignore-scripts', ...tarballs.values()], { cwd: home });
+    await execute('npm', ['install', '--no-audit', '--no-fund', '--ignore-scripts', ...tarballs.values()], {
+      cwd: home,
+    });
     const script = `
       const counts = {};
       for (const name of ${JSON.stringify(names)}) counts[name] = Object.keys(await import('@xgen-small/' + name)).length;

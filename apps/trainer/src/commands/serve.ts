@@ -35,7 +35,7 @@ export async function serveCommand(
         : undefined,
   });
   const address = await server.listen(options.port).catch((error: unknown) => {
-    if ((error as NodeJS.ErrnoException).code === 'EADDRINUSE') {
+    if ((error as { code?: unknown }).code === 'ADDRESS_IN_USE') {
       throw new TrainerError('INVALID_ARGUMENT', `Port ${options.port} is in use.`, {
         value: options.port,
         remedy: 'Give another --port, or 0 for a free one.',
