@@ -199,7 +199,7 @@ async function mathsByStage(context: StageContext) {
   const ppo = context.finished('ppo').summary as { runs: { seed: number; model: string }[] };
   const models: { name: string; folder: string }[] = [
     ...(['sft', 'dpo'] as const).map((stage) => ({
-      name: stage as string,
+      name: stage,
       folder: (context.finished(stage).summary as { model: string }).model,
     })),
     ...ppo.runs.map(({ seed, model }) => ({ name: `ppo-seed-${seed}`, folder: model })),
