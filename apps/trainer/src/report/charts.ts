@@ -103,10 +103,11 @@ export function lineChart(options: LineChartOptions): string {
     (x) =>
       `<text class="tick" x="${r(px(x))}" y="${height - margin.bottom + 16}" text-anchor="middle">${shortNumber(x)}</text>`,
   );
-  const marks = (options.marks ?? []).map(
-    ({ x, label }) =>
-      `<line class="mark" x1="${r(px(x))}" x2="${r(px(x))}" y1="${margin.top}" y2="${height - margin.bottom}"/><text class="mark-label" x="${r(px(x) + 4)}" y="${margin.top + 9}">${escapeHtml(label)}</text>`,
-  );
+  // Labels of neighbouring marks stand on two rows, and one that would run off the right edge is written towards the left.
+  const marks = (options.marks ?? []).map(({ x, label }, i) => {
+    const atEnd = px(x) > width - 130;
+    return `<line class="mark" x1="${r(px(x))}" x2="${r(px(x))}" y1="${margin.top}" y2="${height - margin.bottom}"/><text class="mark-label" x="${r(px(x) + (atEnd ? -4 : 4))}" y="${margin.top + 9 + (i % 2) * 13}" text-anchor="${atEnd ? 'end' : 'start'}">${escapeHtml(label)}</text>`;
+  });
   const lines = options.series.map(({ points, color }, i) => {
     const path = thin(points)
       .filter(({ y }) => Number.isFinite(y))

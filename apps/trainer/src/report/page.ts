@@ -95,7 +95,7 @@ ${baselines}`;
 function retrievalSection({ evaluation }: ReportData): string {
   if (!evaluation) return '';
   const { before, after } = evaluation.needle;
-  return `<h2>Retrieval from the context</h2><p>A sentence with a code word is hidden at some depth of a text of some length; the model is asked for the word, and only the exact word counts.</p>
+  return `<h2>Retrieval from the context</h2><p>A sentence with a guest’s full name is hidden at some depth of a text of some length; given the first name, the model has to say the surname, and only the exact surname counts.</p>
 <div class="side">${heatMap('Before extension', before.lengths, before.depths, before.matrix)}${heatMap('After extension', after.lengths, after.depths, after.matrix)}</div>`;
 }
 
