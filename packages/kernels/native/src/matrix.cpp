@@ -81,7 +81,7 @@ void pack_panels(const KernelTable& t, const MatrixView& right, std::size_t k, s
                  void* packed) {
   const std::size_t panels = ceil_divide(columns, t.column_tile);
   // Rows are read along: neighbouring panels of one block together.
-  const std::size_t group = right.transposed ? 1 : 8;
+  const std::size_t group = right.transposed ? 1 : 256 / t.column_tile;
   const std::size_t groups = ceil_divide(panels, group);
   parallel_for(block_count(t, k, precision) * groups, [&](std::size_t task) {
     const std::size_t first = task % groups * group;

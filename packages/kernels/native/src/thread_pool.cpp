@@ -72,6 +72,7 @@ class Pool {
     const Clock::time_point start = Clock::now();
     if (crew_.active() == 1) {
       crew_.learn(start, start, start, 0);
+      lock.unlock();
       return run_alone(count, function, context);
     }
     start_threads();

@@ -10,8 +10,12 @@ namespace xgen::XGEN_VARIANT {
 
 namespace {
 
-constexpr std::size_t kDepthLimit = 384;         // of a block of k: a row tile of it stays in the first-level cache
-constexpr std::size_t kLeftRows = kRowTile * 8;  // packed at a time
+constexpr std::size_t kDepthLimit = kColumnTile < 32 ? 256 : 384;        // of a block of k: a row tile of it stays in the first-level cache
+constexpr std::size_t kLeftRows = kRowTile * ((112 + kRowTile - 1) / kRowTile);  // packed at a time
+
+// Which of the two operands of a tile waits in the first-level cache while the other comes from the second: the larger one
+// that still fits. A row tile of AVX-512 is half of that cache, its panel too large for it; a panel of the others fits.
+constexpr bool kPanelsOutside = kColumnTile < 32;
 
 void round_in_place(float* x, std::size_t count) {
   std::size_t i = 0;
@@ -43,6 +47,7 @@ void copy_left(const float* source, std::ptrdiff_t source_stride, std::size_t ro
 void copy_left_transposed(const float* source, std::ptrdiff_t source_stride, std::size_t rows, std::size_t k, float* target,
                           std::size_t tile_stride, bool round) {
   for (std::size_t kk = 0; kk < k; kk++, source += source_stride, target += kRowTile) {
+    if (kk + kRowsAhead < k) prefetch(source + static_cast<std::ptrdiff_t>(kRowsAhead) * source_stride, rows);
     float* to = target;
     for (std::size_t i = 0; i < rows; i += kRowTile, to += tile_stride) {
       const std::size_t count = rows - i < kRowTile ? rows - i : kRowTile;
@@ -80,7 +85,7 @@ void multiply_block_float32(const BlockProduct& p) {
       } else if (!in_place) {
         copy_left(left, p.left.stride, chunk, k, buffer, copy_stride, round);
       }
-      for (std::size_t i = 0; i < chunk; i += kRowTile) {
+      const auto run_one = [&](std::size_t i, std::size_t panel) {
         const std::size_t count = chunk - i < kRowTile ? chunk - i : kRowTile;
         const float* a = p.left.transposed ? buffer + i / kRowTile * tile_stride
                          : in_place        ? left + static_cast<std::ptrdiff_t>(i) * p.left.stride
@@ -88,12 +93,19 @@ void multiply_block_float32(const BlockProduct& p) {
         const std::ptrdiff_t stride = p.left.transposed ? static_cast<std::ptrdiff_t>(kRowTile)
                                       : in_place        ? p.left.stride
                                                         : static_cast<std::ptrdiff_t>(copy_stride);
-        const TileFunction tile = tile_for(count, p.left.transposed);
-        float* c = p.c + (row0 + static_cast<std::ptrdiff_t>(i)) * p.c_stride;
+        const std::size_t column = p.column0 + panel * kColumnTile;
+        const std::size_t width = p.columns - column < kColumnTile ? p.columns - column : kColumnTile;
+        float* c = p.c + (row0 + static_cast<std::ptrdiff_t>(i)) * p.c_stride + column;
+        run_tile(tile_for(count, p.left.transposed), count, a, stride, panels + panel * k * kColumnTile, k, c, p.c_stride, width,
+                 accumulate);
+      };
+      if (kPanelsOutside) {
         for (std::size_t panel = p.panel0; panel < p.panel1; panel++) {
-          const std::size_t column = p.column0 + panel * kColumnTile;
-          const std::size_t width = p.columns - column < kColumnTile ? p.columns - column : kColumnTile;
-          run_tile(tile, count, a, stride, panels + panel * k * kColumnTile, k, c + column, p.c_stride, width, accumulate);
+          for (std::size_t i = 0; i < chunk; i += kRowTile) run_one(i, panel);
+        }
+      } else {
+        for (std::size_t i = 0; i < chunk; i += kRowTile) {
+          for (std::size_t panel = p.panel0; panel < p.panel1; panel++) run_one(i, panel);
         }
       }
     }

@@ -74,6 +74,11 @@ void copy_left(const float* source, std::ptrdiff_t source_stride, std::size_t ro
 void copy_left_transposed(const float* source, std::ptrdiff_t source_stride, std::size_t rows, std::size_t k, Pair* target,
                           std::size_t tile_stride) {
   for (std::size_t kk = 0; kk < k; kk += 2, source += 2 * source_stride, target += kRowTile) {
+    if (kk + 1 + kRowsAhead < k) {
+      const float* soon = source + static_cast<std::ptrdiff_t>(kRowsAhead) * source_stride;
+      prefetch(soon, rows);
+      prefetch(soon + source_stride, rows);
+    }
     Pair* to = target;
     for (std::size_t i = 0; i < rows; i += kRowTile, to += tile_stride) {
       const std::size_t count = rows - i < kRowTile ? rows - i : kRowTile;

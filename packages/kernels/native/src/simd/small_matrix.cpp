@@ -22,12 +22,13 @@ void multiply_panels(const float* a, std::ptrdiff_t a_stride, bool a_transposed,
 // Rows are read along, a few panels side by side: one line after the other, which the processor fetches ahead.
 void pack_rows(const float* b, std::ptrdiff_t stride, std::size_t k, std::size_t columns, float* panels) {
   const std::size_t whole = columns / kColumnTile, rest = columns % kColumnTile;
-  constexpr std::size_t kTogether = 8;
+  constexpr std::size_t kTogether = 256 / kColumnTile;
   for (std::size_t first = 0; first < whole; first += kTogether) {
     const std::size_t count = whole - first < kTogether ? whole - first : kTogether;
     const float* source = b + first * kColumnTile;
     float* target = panels + first * kColumnTile * k;
     for (std::size_t kk = 0; kk < k; kk++, source += stride, target += kColumnTile) {
+      if (kk + kRowsAhead < k) prefetch(source + static_cast<std::ptrdiff_t>(kRowsAhead) * stride, count * kColumnTile);
       for (std::size_t panel = 0; panel < count; panel++) {
         for (std::size_t v = 0; v < kTileVectors; v++) {
           store(target + panel * kColumnTile * k + v * kWidth, load(source + panel * kColumnTile + v * kWidth));

@@ -31,6 +31,14 @@ typedef std::int32_t IntVecUnaligned __attribute__((vector_size(kWidth * 4), ali
 typedef double DoubleVec __attribute__((vector_size(kWidth * 8)));
 typedef std::int64_t LongVec __attribute__((vector_size(kWidth * 8)));
 
+// Asks for `count` floats some time before they are read.
+XGEN_INLINE void prefetch(const float* p, std::size_t count) {
+  constexpr std::size_t kLineFloats = 16;
+  for (std::size_t i = 0; i < count; i += kLineFloats) __builtin_prefetch(p + i);
+}
+// How many rows ahead, where rows lie too far apart for the processor to see the pattern.
+constexpr std::size_t kRowsAhead = 8;
+
 XGEN_INLINE Vec load(const float* p) { return *reinterpret_cast<const VecUnaligned*>(p); }
 XGEN_INLINE void store(float* p, Vec v) { *reinterpret_cast<VecUnaligned*>(p) = v; }
 XGEN_INLINE Vec splat(float x) { return x - Vec{}; }
