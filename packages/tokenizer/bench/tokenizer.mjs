@@ -50,10 +50,11 @@ function roundsOf(documents, megabytesInAll) {
 async function encoding(folder, documents, megabytesInAll, workers) {
   const ours = await Tokenizer.load(folder);
   const theirs = HuggingFace.fromFile(join(folder, 'tokenizer.json'));
-  const rounds = roundsOf(documents, megabytesInAll);
-  // One round that does not count, so that threads have started and caches are warm on both sides.
-  await ours.encodeBatch(rounds[0], { workers, parseSpecialTokens: true });
-  await theirs.encodeBatch(rounds[0], { addSpecialTokens: false });
+  const [warmUp, ...rounds] = roundsOf(documents, megabytesInAll + 8);
+  // Documents that do not count, so that threads have started and caches are warm on both sides; each of our threads also has its code
+  // to compile, which takes it a few megabytes.
+  for (let i = 0; i < 3; i++) await ours.encodeBatch(warmUp, { workers, parseSpecialTokens: true });
+  await theirs.encodeBatch(warmUp, { addSpecialTokens: false });
   const rows = [];
   for (const texts of rounds) {
     const bytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
