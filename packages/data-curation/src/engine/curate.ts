@@ -113,12 +113,14 @@ class CurationRun {
   }
 
   async #inventory({ files }: References): Promise<InputTask[]> {
-    const tasks = await takeInventory(this.plan, this.#folder.downloads, this.options.signal).catch(
-      (error: unknown) => {
-        throwIfAborted(this.options.signal);
-        throw error;
-      },
-    );
+    const tasks = await takeInventory(this.plan, {
+      downloads: this.#folder.downloads,
+      outputFolder: this.outputFolder,
+      signal: this.options.signal,
+    }).catch((error: unknown) => {
+      throwIfAborted(this.options.signal);
+      throw error;
+    });
     const inputs: RunInputs = { tasks, references: files };
     const text = canonicalJson(inputs);
     const before = await readFile(this.#folder.inventory, 'utf8').catch(() => undefined);

@@ -18,6 +18,7 @@ import { CandidateDocument } from '../text/candidate.js';
 import { codeLanguageOf } from '../text/file-kinds.js';
 import { naturalLanguage } from '../text/language.js';
 import { wordHashes } from '../text/word-hashes.js';
+import { keyOf, packKey } from '../util/text-key.js';
 import { hash32 } from '../util/hash.js';
 import type { StoredDocument } from './document-store.js';
 import type { TaskStats } from './task-stats.js';
@@ -91,6 +92,7 @@ export class DocumentProcessor {
     }
     const { id, path, text, license } = raw;
     const document = new CandidateDocument({ id, source: source.name, path, text, license });
+    if (text.trim() === '') return this.#dropEmpty(document, source, stats, raw.inputBytes);
     document.domain = source.domain ?? this.#parts.classifyDomain(document);
     this.#clock('domain');
     document.language = document.domain === 'code' ? (codeLanguageOf(path) ?? 'und') : naturalLanguage(text);
@@ -121,9 +123,9 @@ export class DocumentProcessor {
     text: string,
     textBytes: number,
   ): void {
-    const rank = hash32('example', this.#plan.seed, id);
-    const example = { id, domain, detail, excerpt: excerpt(text), rank };
-    recordDrop(stats, filter, reason, textBytes, example, this.#plan.output.examples);
+    const { low, high } = keyOf(`${this.#plan.seed}:${id}`);
+    const describe = () => ({ id, domain, detail, excerpt: excerpt(text) });
+    recordDrop(stats, filter, reason, textBytes, packKey(low, high), describe, this.#plan.output.examples);
   }
 
   #passesFilters(document: CandidateDocument, stats: TaskStats, bytesRead: number): boolean {
@@ -141,6 +143,21 @@ export class DocumentProcessor {
       countChange(stats, filter.name, outcome.change);
     }
     return true;
+  }
+
+  /** Before anything is computed: there are corpora with millions of empty documents. */
+  #dropEmpty(document: CandidateDocument, source: SourcePlan, stats: TaskStats, inputBytes: number): undefined {
+    countInto(stats.sources, source.name, 1, 0);
+    this.recordDrop(
+      stats,
+      'decode',
+      'empty',
+      document.id,
+      source.domain ?? 'other',
+      `${inputBytes} bytes, no text`,
+      '',
+      0,
+    );
   }
 
   #isContaminated(document: CandidateDocument, words: Int32Array, stats: TaskStats, bytesRead: number): boolean {

@@ -56,18 +56,22 @@ export function countInto(
   entry.textBytes += textBytes;
 }
 
+/** Counts a dropped document; `describe` is called only if it becomes one of the examples, those of smallest rank. */
 export function recordDrop(
   stats: TaskStats,
   filter: string,
   reason: string,
   textBytes: number,
-  example: DroppedExample & { rank: number },
+  rank: number,
+  describe: () => DroppedExample,
   maximumExamples: number,
 ): void {
   const drop = ((stats.drops[filter] ??= {})[reason] ??= { documents: 0, textBytes: 0, examples: [] });
   drop.documents++;
   drop.textBytes += textBytes;
-  drop.examples = smallestRanks([...drop.examples, example], maximumExamples);
+  const worst = drop.examples.at(-1);
+  if (drop.examples.length >= maximumExamples && (worst === undefined || rank > worst.rank)) return;
+  drop.examples = smallestRanks([...drop.examples, { ...describe(), rank }], maximumExamples);
 }
 
 export function recordBadInput(stats: TaskStats, location: string, reason: string): void {

@@ -12,7 +12,7 @@ import { wordHashes } from '../text/word-hashes.js';
 import { keyedLines } from '../trim/line-keys.js';
 import type { TextRange } from '../trim/remove-ranges.js';
 import { removeRanges, wordRanges } from '../trim/remove-ranges.js';
-import { packKey } from '../trim/text-key.js';
+import { packKey } from '../util/text-key.js';
 import { winnow } from '../trim/winnowing.js';
 import { canonicalJson } from '../util/canonical-json.js';
 import { produceFile, writeFileWhole } from '../util/files.js';

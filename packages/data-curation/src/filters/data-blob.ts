@@ -21,8 +21,14 @@ export const dataBlobFilterSchema = z.strictObject({
 
 const encodedRun =
   /(?:[A-Za-z0-9+/]{4}){16,}={0,2}|(?:(?:\\x|0x|%)[0-9A-Fa-f]{2}[,\s]*){8,}|(?:\\u[0-9A-Fa-f]{4}){8,}/g;
-const literalLine =
-  /^\s*[[{(]*(?:["'`][^"'`]*["'`]\s*:\s*)?(?:-?[\d.]+(?:e[+-]?\d+)?|"[^"]*"|'[^']*'|true|false|null|0x[\da-f]+|[\s,[\]{}():])*[,;]?\s*$/i;
+const stringLiteral = /"[^"]*"|'[^']*'|`[^`]*`/g;
+const onlyLiterals = /^[\s\d.,;:+\-()[\]{}]*$/;
+
+/** A line of strings, numbers and punctuation: no name, no operator. */
+function isLiteralLine(line: string): boolean {
+  const bare = line.replace(stringLiteral, '').replace(/\b(?:true|false|null|0x[\da-f]+|\d+e[+-]?\d+)\b/gi, '');
+  return onlyLiterals.test(bare);
+}
 
 export function dataBlobFilter(options: z.output<typeof dataBlobFilterSchema>): DocumentFilter {
   return {
@@ -54,7 +60,7 @@ export function dataBlobFilter(options: z.output<typeof dataBlobFilterSchema>): 
       }
       if (lines.length >= 20) {
         let literals = 0;
-        for (const line of lines) if (line.length < 500 && line.trim() !== '' && literalLine.test(line)) literals++;
+        for (const line of lines) if (line.trim() !== '' && isLiteralLine(line)) literals++;
         if (literals > options.maximumLiteralLines * lines.length) {
           return { drop: 'literal table', detail: percent(literals / lines.length) };
         }

@@ -63,7 +63,11 @@ export function proseFeatures(text: string): QualityFeatures {
   let links = 0;
   const distinct = new Set<string>();
   for (const word of words) {
-    const bare = word.toLowerCase().replace(/^[^a-z]+|[^a-z]+$/g, '');
+    // Longer runs are no words, and the expression below is quadratic in them.
+    const bare = word
+      .slice(0, 40)
+      .toLowerCase()
+      .replace(/^[^a-z]+|[^a-z]+$/g, '');
     if (stopWords.has(bare)) stops++;
     if (word.includes('://')) links++;
     letters += bare.length;
@@ -98,7 +102,7 @@ export function codeFeatures(text: string): QualityFeatures {
     if (/^(?:\/\/|\/\*|\*|#(?!include|define|if|endif)|--|"""|''')/.test(trimmed)) comment++;
     if (line.length >= 8 && line.length <= 100) moderate++;
     if (line.length > 140) long++;
-    if (/^["'\d[\]{},.\s-]*["'\d\]},]+,?$/.test(trimmed) && /["'\d]/.test(trimmed)) literal++;
+    if (/^["'\d[\]{},.\s-]+$/.test(trimmed) && /["'\d]/.test(trimmed)) literal++;
   }
   const count = Math.max(1, lines.length);
   const words = head.match(/[A-Za-z_]\w+/g) ?? [];

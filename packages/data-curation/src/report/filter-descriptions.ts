@@ -2,7 +2,7 @@
 
 const descriptions: Readonly<Record<string, string>> = {
   size: 'Files above the size limit of their source were not read.',
-  decode: 'Files that no text encoding explains (binary data) were dropped.',
+  decode: 'Empty documents and binary data were dropped.',
   length: 'Very short and very long documents were dropped.',
   language: 'Documents in other natural languages were dropped.',
   license: 'Documents whose licence the plan does not allow were dropped.',

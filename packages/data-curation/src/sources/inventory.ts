@@ -30,11 +30,18 @@ const taskFiles = 1000;
 const generatedPerTask = 2000;
 const generatedBytes = 1000;
 
-/** @param downloads Where the files of sources with `urls` lie. */
-export async function takeInventory(plan: CurationPlan, downloads: string, signal?: AbortSignal): Promise<InputTask[]> {
+export interface InventoryOptions {
+  /** Where the files of sources with `urls` lie. */
+  downloads: string;
+  /** Left out where it lies inside a source. */
+  outputFolder: string;
+  signal?: AbortSignal;
+}
+
+export async function takeInventory(plan: CurationPlan, options: InventoryOptions): Promise<InputTask[]> {
   const tasks: InputTask[] = [];
   for (const [index, source] of plan.sources.entries()) {
-    for (const piece of await piecesOf(source, plan.seed, downloads, signal)) {
+    for (const piece of await piecesOf(source, plan.seed, options)) {
       tasks.push({ task: tasks.length, source: index, ...piece });
     }
   }
@@ -43,12 +50,7 @@ export async function takeInventory(plan: CurationPlan, downloads: string, signa
 
 type Piece = Omit<InputTask, 'task' | 'source'>;
 
-async function piecesOf(
-  source: SourcePlan,
-  seed: number,
-  downloads: string,
-  signal: AbortSignal | undefined,
-): Promise<Piece[]> {
+async function piecesOf(source: SourcePlan, seed: number, options: InventoryOptions): Promise<Piece[]> {
   if (source.type === 'mathProblems') {
     const pieces: Piece[] = [];
     for (let first = 0; first < source.documents; first += generatedPerTask) {
@@ -57,11 +59,12 @@ async function piecesOf(
     }
     return pieces;
   }
-  const path = source.path === undefined ? downloadFolder(downloads, source.name) : resolve(source.path);
+  const path = source.path === undefined ? downloadFolder(options.downloads, source.name) : resolve(source.path);
   const { root, files } = await listFiles(path, {
     include: source.path === undefined ? ['*'] : source.include,
     exclude: source.exclude,
-    signal,
+    skipFolder: source.path === undefined ? undefined : options.outputFolder,
+    signal: options.signal,
   });
   if (source.type !== 'folder') return files.map((file) => ({ root, files: [file], bytes: file.bytes }));
   const chosen = withinBudget(files, source, seed);

@@ -6,7 +6,7 @@
 
 import type { Dirent, Stats } from 'node:fs';
 import { lstat, readdir, stat } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import picomatch from 'picomatch';
 import { CurationError } from '../errors.js';
 import { compareStrings } from '../util/hash.js';
@@ -15,6 +15,8 @@ import type { InputFile } from './raw-document.js';
 export interface WalkOptions {
   include: readonly string[];
   exclude: readonly string[];
+  /** An absolute folder to leave out: the output must not read itself. */
+  skipFolder?: string;
   signal?: AbortSignal;
 }
 
@@ -56,6 +58,7 @@ export async function listFiles(path: string, options: WalkOptions): Promise<{ r
       const child = relative === '' ? entry.name : `${relative}/${entry.name}`;
       if (isExcluded(child)) continue;
       if (entry.isDirectory()) {
+        if (options.skipFolder !== undefined && resolve(path, child) === options.skipFolder) continue;
         await visit(child);
       } else if (entry.isFile() && isIncluded(child)) {
         const status = await lstat(join(path, child));

@@ -1,6 +1,6 @@
 /** Lines of a document with 64-bit keys, to find those that many documents share. Leading and trailing blanks do not count. */
 
-import { keyOf } from './text-key.js';
+import { keyOf } from '../util/text-key.js';
 
 export interface KeyedLine {
   low: number;

@@ -156,7 +156,7 @@ class BlockCollector {
   #endBlock(): void {
     const text =
       this.#kind === 'code'
-        ? this.#text.replace(/^\n+|\s+$/g, '')
+        ? this.#text.replace(/^\n+/, '').trimEnd()
         : this.#text
             .split('\n')
             .map((line) => line.trim())

@@ -1,0 +1,78 @@
+/** Twenty kills at random moments, each followed by a rerun in the same folder: no byte of the result may change. */
+
+import { spawn } from 'node:child_process';
+import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { curate } from '../src/engine/curate.js';
+import type { CurationPlanInput } from '../src/plan/schema.js';
+import { seededRandom } from '../src/util/permutation.js';
+import { code, prose } from './corpus.js';
+import { hashFolder } from './folder-hash.js';
+
+const wantedKills = 20;
+
+it(`gives the same bytes after ${wantedKills} kills at random moments`, async () => {
+  const root = await mkdtemp(join(tmpdir(), 'kills-'));
+  try {
+    const footer = 'This line stands at the end of every page of this site.';
+    const plan: CurationPlanInput = {
+      // Several tasks, and every step there is.
+      sources: Array.from({ length: 6 }, (_, index) => ({
+        type: 'jsonl',
+        name: `s${index}`,
+        path: join(root, `${index}.jsonl`),
+      })),
+      filters: [{ filter: 'length' }, { filter: 'gopherRepetition' }],
+      deduplication: { lines: { domains: ['documentation', 'other'] }, substrings: { words: 50 } },
+      mixture: { stages: [{ name: 'broad', budgetTokens: 50_000 }] },
+      output: { shardBytes: 100_000 },
+    };
+    for (let file = 0; file < 6; file++) {
+      const texts = Array.from({ length: 50 }, (_, index) =>
+        index % 3 === 0 ? code(file * 50 + index) : `${prose(file * 40 + index, 10)}${footer}\n`,
+      );
+      await writeFile(join(root, `${file}.jsonl`), texts.map((text) => `${JSON.stringify({ text })}\n`).join(''));
+    }
+    await curate(plan, { outputFolder: join(root, 'whole'), workers: 2 });
+    const expected = await hashFolder(join(root, 'whole'));
+
+    const random = seededRandom(Date.now() % 1e9);
+    const output = join(root, 'killed');
+    let kills = 0;
+    let fullRun = 4000;
+    while (kills < wantedKills) {
+      const start = performance.now();
+      const killed = await runUntil(plan, output, random() * fullRun);
+      if (killed) {
+        kills++;
+        continue;
+      }
+      // It came to its end first: that has to be right too, and the next one starts afresh.
+      fullRun = performance.now() - start;
+      expect(await hashFolder(output)).toEqual(expected);
+      await rm(output, { recursive: true, force: true });
+    }
+    await curate(plan, { outputFolder: output, workers: 2 });
+    expect(await hashFolder(output)).toEqual(expected);
+    expect(await stat(join(output, '.work')).catch(() => undefined)).toBeUndefined();
+  } finally {
+    await rm(root, { recursive: true, force: true });
+  }
+});
+
+/** True when the process was killed, false when it ended by itself first. */
+async function runUntil(plan: CurationPlanInput, outputFolder: string, milliseconds: number): Promise<boolean> {
+  const script = `
+    import { curate } from ${JSON.stringify(new URL('../dist/index.js', import.meta.url).href)};
+    await curate(${JSON.stringify(plan)}, { outputFolder: ${JSON.stringify(outputFolder)}, workers: 2 });`;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: 'inherit' });
+  const timer = setTimeout(() => child.kill('SIGKILL'), milliseconds);
+  const [exit, signal] = await new Promise<[number | null, string | null]>((resolve) =>
+    child.on('exit', (code_, signal_) => resolve([code_, signal_])),
+  );
+  clearTimeout(timer);
+  if (signal !== 'SIGKILL') expect(exit).toBe(0);
+  return signal === 'SIGKILL';
+}
