@@ -25,21 +25,21 @@ export async function estimateRun(recipe: Recipe, remaining: readonly StageId[])
   let flops = 0;
   if (remaining.includes('pretrain')) for (const stage of recipe.pretrain.stages) flops += stageFlops(stage);
   if (remaining.includes('extend')) for (const stage of recipe.extend.stages) flops += stageFlops(stage);
-  // A worked problem with its chat tokens takes some 70 tokens.
-  const conversationTokens = 70;
+  // A worked one-step problem with its chat tokens takes some 48 tokens (12,100 for 256 rollouts of the quickstart).
+  const conversationTokens = 48;
   if (remaining.includes('sft'))
     flops += recipe.sft.problems * (recipe.sft.stage.epochs ?? 1) * conversationTokens * perToken(256);
   if (remaining.includes('dpo')) flops += 3 * recipe.dpo.maximumPairs * conversationTokens * perToken(256);
   if (remaining.includes('ppo')) {
     const { iterations, promptsPerIteration, samplesPerPrompt, updateEpochs } = recipe.ppo.stage;
-    // Decoding is bound by memory rather than arithmetic: about three forward-and-backward passes' time on small models.
+    // Sampling and scoring together took about as long as one pass of the update.
     flops +=
       recipe.ppo.seeds.length *
       iterations *
       promptsPerIteration *
       samplesPerPrompt *
       conversationTokens *
-      (updateEpochs + 4) *
+      (updateEpochs + 1) *
       perToken(256);
   }
   function stageFlops(input: Recipe['pretrain']['stages'][number]): number {
