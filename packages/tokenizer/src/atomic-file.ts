@@ -1,12 +1,19 @@
 /** Files that appear under their final name only when whole: written beside it, synced, renamed. */
-import { mkdir, open, rename, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { TokenizerError } from './errors.js';
 
 let counter = 0;
 
 export function temporaryName(path: string): string {
   return `${path}.${process.pid}-${counter++}.tmp`;
+}
+
+/** Removes what killed processes left under temporary names; call it only where no other process writes. */
+export async function removeTemporaryFiles(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    if (/\.\d+(-\d+)?\.tmp$/.test(name)) await rm(join(folder, name), { force: true });
+  }
 }
 
 /** Syncs a folder so that renames inside it survive a power cut; some platforms cannot open a folder, and need not. */

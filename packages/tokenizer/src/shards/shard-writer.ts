@@ -3,10 +3,10 @@
  * then recorded in `progress/`; what is recorded is whole, and anything else is written again by a rerun.
  */
 import { createHash, type Hash } from 'node:crypto';
-import { mkdir, open, readdir, readFile, rename, rm, stat, type FileHandle } from 'node:fs/promises';
+import { mkdir, open, readFile, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { syncFolder, writeFailure, writeFileAtomic } from '../atomic-file.js';
+import { removeTemporaryFiles, syncFolder, writeFailure, writeFileAtomic } from '../atomic-file.js';
 import { TokenizerError } from '../errors.js';
 import {
   shardFileName,
@@ -59,9 +59,7 @@ export async function openProgress(folder: string, planSha256: string): Promise<
     await writeFileAtomic(planPath, planSha256);
   }
   for (const { shard } of records) await checkSizes(folder, shard);
-  for (const name of await readdir(folder)) {
-    if (/^shard-\d+\.[a-z]+\.bin\..*tmp$/.test(name)) await rm(join(folder, name), { force: true });
-  }
+  await removeTemporaryFiles(folder);
   return records;
 }
 
@@ -88,6 +86,7 @@ function parseRecord(path: string, text: string): ShardRecord {
 
 /** Removes the records once the manifest stands in their place. */
 export async function closeProgress(folder: string): Promise<void> {
+  await removeTemporaryFiles(folder);
   await rm(join(folder, progressFolder), { recursive: true, force: true });
 }
 
