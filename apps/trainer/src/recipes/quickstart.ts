@@ -1,5 +1,5 @@
 /**
- * A whole pipeline in a quarter of an hour on four cores: real text (the documentation and source in this workspace's
+ * A whole pipeline on a laptop's processor: real text (the documentation and source in this workspace's
  * node_modules), a decoder of 1.7 million parameters, a context of 256 that grows to 1,024 and 2,048.
  *
  * Why these sizes: at a few million tokens a smaller model on more tokens beats a larger one on fewer, in loss and in looking things
@@ -14,7 +14,7 @@ const peak = 3e-3;
 
 export const quickstart = defineRecipe({
   name: 'quickstart',
-  description: 'Real text to a served long-context model in a quarter of an hour on four cores',
+  description: 'Real text to a served long-context model of 1.7 million parameters',
   seed: 1,
   curation: {
     seed: 1,

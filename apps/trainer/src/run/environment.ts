@@ -2,7 +2,6 @@
 import { readFileSync } from 'node:fs';
 import { arch, cpus, platform, release, totalmem } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import { describeBackends } from '@xgen-small/kernels';
 
 export interface MachineDescription {
   platform: string;
@@ -39,5 +38,3 @@ export function ownVersion(): string {
   }
   return 'unknown';
 }
-
-export { describeBackends };
