@@ -12,14 +12,17 @@ export interface MeasureOptions {
   milliseconds?: number;
   maximumMilliseconds?: number;
   warmUp?: number;
+  clock?: () => number;
 }
 export interface Environment {
   date: string;
   hardware: { processor: string; cores: number; memoryGiB: number; system: string };
+  loadAverage: number;
   versions: Record<string, string | undefined>;
   commit: string | undefined;
   uncommittedChanges: boolean;
 }
+export function processorTime(): number;
 export function measure(run: () => void, options?: MeasureOptions): Sample;
 export function summarize(times: number[]): Sample;
 export function describeEnvironment(options: { folder: string; packages?: string[] }): Environment;

@@ -5,7 +5,7 @@
 import { execFileSync } from 'node:child_process';
 import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { availableParallelism, cpus, totalmem, type as osType, release } from 'node:os';
+import { availableParallelism, cpus, loadavg, totalmem, type as osType, release } from 'node:os';
 import { dirname, join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 
@@ -19,21 +19,31 @@ import { performance } from 'node:perf_hooks';
  * @property {number} count
  */
 
+/** Milliseconds of processor time of all threads of this process: for work on one thread, steadier than the time of day on a busy machine. */
+export function processorTime() {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1e3;
+}
+
 /**
- * Calls `run` (synchronous) until both `samples` and `milliseconds` are reached, after `warmUp` calls; at most `maximumMilliseconds`.
+ * Calls `run` (synchronous) until both `samples` and `milliseconds` are reached, after `warmUp` calls; at most `maximumMilliseconds`. `clock` gives
+ * milliseconds, by default the time of day.
  *
  * @param {() => void} run
- * @param {{ samples?: number, milliseconds?: number, maximumMilliseconds?: number, warmUp?: number }} [options]
+ * @param {{ samples?: number, milliseconds?: number, maximumMilliseconds?: number, warmUp?: number, clock?: () => number }} [options]
  * @returns {Sample}
  */
-export function measure(run, { samples = 7, milliseconds = 500, maximumMilliseconds = 20_000, warmUp = 2 } = {}) {
+export function measure(
+  run,
+  { samples = 7, milliseconds = 500, maximumMilliseconds = 20_000, warmUp = 2, clock = () => performance.now() } = {},
+) {
   for (let i = 0; i < warmUp; i++) run();
   const times = [];
-  const start = performance.now();
+  const start = clock();
   for (;;) {
-    const before = performance.now();
+    const before = clock();
     run();
-    const after = performance.now();
+    const after = clock();
     times.push(after - before);
     const elapsed = after - start;
     if (elapsed >= maximumMilliseconds || (times.length >= samples && elapsed >= milliseconds)) break;
@@ -83,6 +93,8 @@ export function describeEnvironment({ folder, packages = [] }) {
       memoryGiB: Math.round(totalmem() / 2 ** 30),
       system: `${osType()} ${release()} ${process.arch}`,
     },
+    /** Programs that wanted a core in the minute before: above a few tenths, timings on all cores say little. */
+    loadAverage: loadavg()[0],
     versions,
     commit: git('rev-parse', 'HEAD'),
     uncommittedChanges: (git('status', '--porcelain', '--', folder) ?? '') !== '',

@@ -14,6 +14,7 @@
 #include <ctime>
 #include <functional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "xgen/kernel_table.h"
@@ -84,7 +85,11 @@ double now(bool processor_time) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+// The threads of a library go on spinning for a while after its product (OpenBLAS's for 2^26 cycles) and would take the next
+// one's cores: they are given time to fall asleep, and each library's threads are woken before its clock starts.
 double seconds(const std::function<void()>& f, int repeats, bool processor_time) {
+  if (!processor_time) std::this_thread::sleep_for(std::chrono::milliseconds(40));
+  f();
   const double start = now(processor_time);
   for (int i = 0; i < repeats; i++) f();
   return (now(processor_time) - start) / repeats;
@@ -129,7 +134,7 @@ int main(int argc, char** argv) {
                              {}});
     }
     const double flops = 2.0 * s.m * s.n * s.k;
-    const int repeats = std::max(1, static_cast<int>(0.5e9 * threads / flops));
+    const int repeats = std::max(1, static_cast<int>(3e9 * threads / flops));
     for (int round = 0; round < rounds; round++) {
       for (Contestant& one : contestants) one.times.push_back(seconds(one.run, repeats, threads == 1));
     }

@@ -61,7 +61,9 @@ void multiply_slice(const MatrixProduct& p, std::size_t column0, const BlockCall
   const std::size_t row_tiles = ceil_divide(p.m, t.row_tile);
   const std::size_t wanted = static_cast<std::size_t>(thread_count()) * kTasksPerThread;
   const std::size_t column_blocks = ceil_divide(packed.panels, kColumnBlock);
-  const std::size_t row_blocks = std::min(row_tiles, std::max(ceil_divide(wanted, column_blocks), ceil_divide(row_tiles, 16)));
+  const std::size_t coarse = std::min(row_tiles, std::max(ceil_divide(wanted, column_blocks), ceil_divide(row_tiles, 16)));
+  // Blocks of two or three tiles are too unequal: the threads would wait for the one that got the last of the larger.
+  const std::size_t row_blocks = row_tiles < 4 * coarse ? row_tiles : coarse;
   parallel_for(row_blocks * column_blocks, [&](std::size_t task) {
     const std::size_t column_block = task / row_blocks, row_block = task % row_blocks;
     const std::size_t m0 = part_begin(row_tiles, row_blocks, row_block) * t.row_tile;
@@ -142,7 +144,7 @@ void multiply(const MatrixProduct& p, const BlockCallback* finished) {
   if (p.m == 0 || p.n == 0) return;
   if (p.k == 0) return clear(p, finished);
   const KernelTable& t = kernels();
-  if (p.m <= 4 * t.row_tile) return multiply_few_rows(p, finished, t);
+  if (p.m <= 5 * t.row_tile) return multiply_few_rows(p, finished, t);
   const std::size_t panel_bytes = t.packed_bytes(p.k, 1, p.precision);
   const std::size_t slice = std::max<std::size_t>(kPackedLimit / panel_bytes, kColumnBlock) * t.column_tile;
   for (std::size_t column = 0; column < p.n; column += slice) {

@@ -68,24 +68,38 @@ std::size_t kept_ranks(Ranking& ranking, const float* p, double total, std::size
   return kept;
 }
 
-std::size_t draw(const float* p, std::size_t count, double total, float uniform) {
+// The first token whose running sum is over the target. Sums of whole stretches lead to the stretch, then its tokens count singly.
+std::size_t draw(const KernelTable& t, const float* p, std::size_t count, double total, float uniform) {
+  constexpr std::size_t kStretch = 256;
   const double target = static_cast<double>(uniform) * total;
   double running = 0;
-  std::size_t last = 0;
-  for (std::size_t i = 0; i < count; i++) {
-    if (p[i] <= 0.0f) continue;
-    running += p[i];
-    last = i;
-    if (running > target) return i;
+  for (std::size_t begin = 0; begin < count; begin += kStretch) {
+    const std::size_t end = std::min(count, begin + kStretch);
+    const double sum = t.row_sum(p + begin, end - begin);
+    if (running + sum <= target || sum <= 0) {
+      running += sum;
+      continue;
+    }
+    std::size_t last = begin;
+    for (std::size_t i = begin; i < end; i++) {
+      if (p[i] <= 0.0f) continue;
+      running += p[i];
+      last = i;
+      if (running > target) break;
+    }
+    // Even where the stretch's own sum and that of its tokens round to different sides of the target.
+    return last;
   }
-  return last;  // rounding left the sum just short
+  // The total was rounded up past the sum of all: the last token that may be drawn.
+  for (std::size_t i = count; i > 0; i--) {
+    if (p[i - 1] > 0.0f) return i - 1;
+  }
+  return 0;
 }
 
-std::size_t sample_row(const KernelTable& t, const float* logits, std::size_t count, float largest, const RowOptions& o,
-                       float* p, std::vector<std::int32_t>& ids) {
-  if (o.temperature <= 0.0f) return largest_index(logits, count, largest);
-  double total = t.exp_shifted(logits, p, count, largest, 1.0f / o.temperature);
-  if (!(total > 0) || std::isinf(total)) return largest_index(logits, count, largest);
+// Keeps the tokens of the first ranks, and of those the ones with p >= min_p (the largest p is exp(0) = 1). Returns their sum.
+double filter(const KernelTable& t, const float* logits, std::size_t count, double total, const RowOptions& o, float* p,
+              std::vector<std::int32_t>& ids) {
   if (o.top_k > 0 || o.top_p < 1.0f) {
     Ranking ranking(logits, count, ids);
     const std::size_t kept = kept_ranks(ranking, p, total, count, o);
@@ -96,13 +110,20 @@ std::size_t sample_row(const KernelTable& t, const float* logits, std::size_t co
       for (std::size_t rank = 0; rank < kept; rank++) p[ranking.at(rank)] = values[rank];
     }
   }
-  // The largest p is exp(0) = 1.
-  for (std::size_t i = 0; i < count; i++) {
-    if (o.min_p > 0.0f && p[i] < o.min_p) p[i] = 0.0f;
+  if (o.min_p > 0.0f) {
+    for (std::size_t i = 0; i < count; i++) p[i] = p[i] < o.min_p ? 0.0f : p[i];
   }
-  total = 0;
-  for (std::size_t i = 0; i < count; i++) total += p[i];
-  return draw(p, count, total, o.uniform);
+  return t.exact_sum(p, count);
+}
+
+// On entry p holds exp(logit - largest), of sum `total`.
+std::size_t sample_row(const KernelTable& t, const float* logits, std::size_t count, float largest, double total,
+                       const RowOptions& o, float* p, std::vector<std::int32_t>& ids) {
+  if (o.temperature <= 0.0f) return largest_index(logits, count, largest);
+  if (o.temperature != 1.0f) total = t.exp_shifted(logits, p, count, largest, 1.0f / o.temperature);
+  if (!(total > 0) || std::isinf(total)) return largest_index(logits, count, largest);
+  if (o.top_k > 0 || o.top_p < 1.0f || o.min_p > 0.0f) total = filter(t, logits, count, total, o, p, ids);
+  return draw(t, p, count, total, o.uniform);
 }
 
 }  // namespace
@@ -115,11 +136,11 @@ void sample_tokens(const float* logits, const SamplingOptions& options, std::int
     float* p = thread_scratch(ScratchSlot::task).reserve_array<float>(vocabulary);
     thread_local std::vector<std::int32_t> ranked;
     const float largest = t.maximum(own, vocabulary);
-    const double log_sum = std::log(t.exp_shifted(own, p, vocabulary, largest, 1.0f));
+    const double total = t.exp_shifted(own, p, vocabulary, largest, 1.0f);
     const RowOptions o = {options.temperature[row], options.top_k[row], options.top_p[row], options.min_p[row], options.uniforms[row]};
-    const std::size_t id = sample_row(t, own, vocabulary, largest, o, p, ranked);
+    const std::size_t id = sample_row(t, own, vocabulary, largest, total, o, p, ranked);
     ids[row] = static_cast<std::int32_t>(id);
-    log_probabilities[row] = static_cast<float>(static_cast<double>(own[id]) - largest - log_sum);
+    log_probabilities[row] = static_cast<float>(static_cast<double>(own[id]) - largest - std::log(total));
   });
 }
 

@@ -23,7 +23,11 @@ namespace {
 // 24 bits of generation, 20 of task count, 20 of the next index. A thread that wakes late can only fail to take.
 constexpr int kCountBits = 20;
 constexpr std::uint64_t kCountMask = (std::uint64_t{1} << kCountBits) - 1;
+// How long a thread without work stays awake. The first part it spins; for the rest it yields, so that others on a busy machine
+// get its core. Sleeping sooner costs more than the wake-up: schedulers that pack woken threads on few cores put two of
+// ours on one (measured: products of half a millisecond at 50 to 70 % of the rate, docs/log.md).
 constexpr std::chrono::steady_clock::duration kSpinTime = std::chrono::microseconds(50);
+constexpr std::chrono::steady_clock::duration kAwakeTime = std::chrono::milliseconds(2);
 
 std::uint64_t next_index(std::uint64_t ticket) { return ticket & kCountMask; }
 std::uint64_t task_count(std::uint64_t ticket) { return (ticket >> kCountBits) & kCountMask; }
@@ -104,12 +108,18 @@ class Pool {
     for (std::size_t index = 0; index < count; index++) function(context, index);
   }
 
-  // Spins for as long as the last task usually takes, then sleeps: on a busy machine the thread that has it may be waiting for
-  // this very core.
+  // Spins, then yields, then sleeps: on a busy machine the thread that has the last task may be waiting for this very core.
   void join(std::size_t count) {
-    for (unsigned spins = 0; spins < 2048; spins++) {
+    const Clock::time_point start = Clock::now();
+    for (unsigned spins = 1;; spins++) {
       if (completed_.load(std::memory_order_acquire) == count) return;
-      pause_briefly();
+      if (spins % 64 != 0) {
+        pause_briefly();
+      } else if (const Clock::duration waited = Clock::now() - start; waited > kAwakeTime) {
+        break;
+      } else if (waited > kSpinTime) {
+        std::this_thread::yield();
+      }
     }
     std::unique_lock<std::mutex> lock(join_mutex_);
     joining_.store(true, std::memory_order_seq_cst);
@@ -169,10 +179,13 @@ class Pool {
         spins = 0;
         continue;
       }
-      pause_briefly();
-      if (spins % 64 == 0 && Clock::now() - idle_since > kSpinTime) {
+      if (spins % 64 != 0) {
+        pause_briefly();
+      } else if (const Clock::duration idle = Clock::now() - idle_since; idle > kAwakeTime) {
         sleep(number);
         idle_since = Clock::now();
+      } else if (idle > kSpinTime) {
+        std::this_thread::yield();
       }
     }
   }

@@ -36,6 +36,8 @@ export interface OperationDeclaration<Attributes> {
   readonly usesMatmulPrecision: boolean;
   /** Relative error ‖out − reference‖/‖reference‖ allowed in float32; default 1e-5. */
   readonly tolerance?: number;
+  /** True where `run` copies its inputs first, because the operation changes them. */
+  readonly changesInPlace?: boolean;
   readonly cases: readonly OperationCase<Attributes>[];
   /** A case of realistic size, for timing only. */
   benchmark(this: void): OperationCase<Attributes>;

@@ -16,12 +16,12 @@ let loaded: LoadedAddon | undefined;
 
 /** The addon, or why there is none and what to do. */
 export function loadAddon(): LoadedAddon {
-  loaded ??= load();
+  loaded ??= loadAddonFrom(packageFolder());
   return loaded;
 }
 
-function load(): LoadedAddon {
-  const folder = packageFolder();
+/** The addon of the package in `folder`. */
+export function loadAddonFrom(folder: string | undefined): LoadedAddon {
   if (folder === undefined) return { reason: 'The package was moved away from its own files.', remedy: rebuild };
   const file = join(folder, 'build', 'xgen_native.node');
   if (!existsSync(file)) return readNote(folder) ?? { reason: 'The native addon is not built.', remedy: rebuild };

@@ -44,6 +44,7 @@ export const adamWOperation = declareOperation<Attributes>({
   kernels: [XgAdamW],
   differentiable: [],
   usesMatmulPrecision: false,
+  changesInPlace: true,
   cases: [
     adamWCase([[1]]),
     adamWCase([[3, 5], [17], [4, 4]], { step: 10, weightDecay: [0.1, 0, 0.01] }),

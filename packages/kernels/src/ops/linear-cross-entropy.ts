@@ -6,7 +6,9 @@
  */
 import {
   concat,
+  customGrad,
   equal,
+  expandDims,
   cast,
   logSumExp,
   mul,
@@ -14,6 +16,7 @@ import {
   registerGradient,
   scalar,
   slice,
+  softmax,
   sub,
   sum,
   type Tensor,
@@ -104,12 +107,19 @@ function composedLinearCrossEntropy(
   });
 }
 
-/** The definition, in stock operations. */
+/** The definition, in stock operations; the gradient of softmax written out, since it needs far fewer passes over the logits. */
 function targetLogProbabilities(hidden: Tensor2D, weight: Tensor2D, targets: Tensor1D, ignoreIndex: number): Tensor1D {
   const ignored = equal(targets, scalar(ignoreIndex, 'int32'));
+  const counted = sub(scalar(1), cast(ignored, 'float32'));
+  const chosen = cast(oneHot(where(ignored, zerosLike(targets), targets), weight.shape[0]), 'float32');
   const logits = matrixProduct(hidden, weight, false, true);
-  const chosen = where(ignored, zerosLike(targets), targets);
-  const targetLogits = sum(mul(logits, cast(oneHot(chosen, weight.shape[0]), 'float32')), 1);
-  const logProbabilities = sub(targetLogits, logSumExp(logits, 1));
-  return mul(logProbabilities, sub(scalar(1), cast(ignored, 'float32')));
+  const logProbabilities = customGrad((values, save) => {
+    const x = values as Tensor2D;
+    (save as unknown as (tensors: Tensor[]) => void)([x, chosen]);
+    return {
+      value: sub(sum(mul(x, chosen), 1), logSumExp(x, 1)),
+      gradFunc: (dy, [saved, hot]) => mul(sub(hot, softmax(saved)), expandDims(dy, 1)),
+    };
+  });
+  return mul(logProbabilities(logits), counted);
 }

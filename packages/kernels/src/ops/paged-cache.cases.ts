@@ -27,6 +27,7 @@ export const pagedCacheAppendOperation = declareOperation<PagedCacheShape>({
   kernels: [XgPagedCacheAppend],
   differentiable: [],
   usesMatmulPrecision: false,
+  changesInPlace: true,
   tolerance: 0,
   cases: [
     appendCase([0], 1, { ...shape, headDimension: 1, blockSize: 1 }),

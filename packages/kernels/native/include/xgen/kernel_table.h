@@ -144,6 +144,7 @@ struct KernelTable {
   void (*binary_scalar)(BinaryOperation operation, const float* a, float b, float* out, std::size_t count, bool scalar_first);
   void (*unary)(UnaryOperation operation, const float* x, float* out, std::size_t count);
   float (*row_sum)(const float* x, std::size_t count);
+  double (*exact_sum)(const float* x, std::size_t count);  // in float64
   void (*softmax)(const float* x, float* y, std::size_t rows, std::size_t width);
   float (*maximum)(const float* x, std::size_t count);
   // out[i] = exp((x[i] - shift) * factor); returns the sum in float64.

@@ -13,6 +13,7 @@ void cross_entropy_grad_block(float* logits, std::ptrdiff_t stride, std::size_t 
                               std::size_t first_column);
 void softmax(const float* x, float* y, std::size_t rows, std::size_t width);
 float row_sum(const float* x, std::size_t count);
+double exact_sum(const float* x, std::size_t count);
 float maximum(const float* x, std::size_t count);
 double exp_shifted(const float* x, float* out, std::size_t count, float shift, float factor);
 double sum_of_squares(const float* x, std::size_t count);

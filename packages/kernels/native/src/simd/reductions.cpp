@@ -33,6 +33,14 @@ float row_sum(const float* x, std::size_t count) {
   return sum_lanes((sums[0] + sums[1]) + (sums[2] + sums[3]));
 }
 
+double exact_sum(const float* x, std::size_t count) {
+  DoubleVec total = {};
+  for (std::size_t i = 0; i < count; i += kWidth) {
+    total += __builtin_convertvector(load_first(x + i, count - i < kWidth ? count - i : kWidth), DoubleVec);
+  }
+  return sum_doubles(total);
+}
+
 double exp_shifted(const float* x, float* out, std::size_t count, float shift, float factor) {
   DoubleVec total = {};
   for (std::size_t i = 0; i < count; i += kWidth) {

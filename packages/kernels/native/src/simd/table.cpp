@@ -37,6 +37,7 @@ const KernelTable table = {
     binary_scalar,
     unary,
     row_sum,
+    exact_sum,
     softmax,
     maximum,
     exp_shifted,
