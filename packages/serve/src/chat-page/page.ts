@@ -102,12 +102,13 @@ async function answer(): Promise<void> {
   let reason: string | undefined;
   let firstAt = 0;
   let failure: ChatError | undefined;
+  // The rate needs a stretch of time to be one: an answer within 50 ms shows its length alone.
   const meter = (): string => {
+    if (firstAt === 0) return '';
     const seconds = (performance.now() - firstAt) / 1000;
     const count = tokens ?? pieces;
-    return firstAt === 0 || seconds < 0.05 || count < 2
-      ? ''
-      : `${count} tokens · ${((count - 1) / seconds).toFixed(1)} tokens/s`;
+    const length = `${count} ${count === 1 ? 'token' : 'tokens'}`;
+    return seconds < 0.05 || count < 2 ? length : `${length} · ${((count - 1) / seconds).toFixed(1)} tokens/s`;
   };
   try {
     for await (const delta of streamChat(model, messages, settings.values, controller.signal)) {
