@@ -1,7 +1,7 @@
 /**
  * Data pretending to be text: base64 or hexadecimal blobs, tables of numbers and long literal lists. The blob rule follows
  * StarCoder2's (Lozhkov et al. 2024, arXiv:2402.19173, section 3.2): base64 runs above 1,024 characters, or encoded runs above half the file.
- * Cost: two regular expressions over the text.
+ * Cost: two passes over the text, and one over its lines.
  */
 
 import { z } from 'zod';
@@ -19,8 +19,8 @@ export const dataBlobFilterSchema = z.strictObject({
   maximumLiteralLines: z.number().min(0).max(1).default(0.8),
 });
 
-const encodedRun =
-  /(?:[A-Za-z0-9+/]{4}){16,}={0,2}|(?:(?:\\x|0x|%)[0-9A-Fa-f]{2}[,\s]*){8,}|(?:\\u[0-9A-Fa-f]{4}){8,}/g;
+const shortestRun = 64;
+const escapedRun = /(?:(?:\\x|0x|%)[0-9A-Fa-f]{2}[,\s]*){8,}|(?:\\u[0-9A-Fa-f]{4}){8,}/g;
 const stringLiteral = /"[^"]*"|'[^']*'|`[^`]*`/g;
 const onlyLiterals = /^[\s\d.,;:+\-()[\]{}]*$/;
 
@@ -35,13 +35,7 @@ export function dataBlobFilter(options: z.output<typeof dataBlobFilterSchema>): 
     name: 'dataBlob',
     apply(document) {
       const { text, lines } = document;
-      let encoded = 0;
-      let longest = 0;
-      for (const run of text.matchAll(encodedRun)) {
-        if (!looksEncoded(run[0])) continue;
-        encoded += run[0].length;
-        longest = Math.max(longest, run[0].length);
-      }
+      const { encoded, longest } = encodedRuns(text);
       if (longest > options.maximumEncodedRun) {
         return { drop: 'encoded blob', detail: `a run of ${longest} characters > ${options.maximumEncodedRun}` };
       }
@@ -70,7 +64,28 @@ export function dataBlobFilter(options: z.output<typeof dataBlobFilterSchema>): 
   };
 }
 
+/** Characters in runs of base64 (64 characters or more) and of escaped bytes, and the longest run. */
+function encodedRuns(text: string): { encoded: number; longest: number } {
+  let encoded = 0;
+  let longest = 0;
+  const count = (length: number) => {
+    encoded += length;
+    longest = Math.max(longest, length);
+  };
+  let start = 0;
+  for (let at = 0; at <= text.length; at++) {
+    const code = at < text.length ? text.charCodeAt(at) : 0;
+    // a-z, A-Z, / to 9, +
+    if ((code >= 97 && code <= 122) || (code >= 65 && code <= 90) || (code >= 47 && code <= 57) || code === 43)
+      continue;
+    if (at - start >= shortestRun && looksEncoded(text.slice(start, at))) count(at - start);
+    start = at + 1;
+  }
+  if (/\\[xu]|0x|%/.test(text)) for (const run of text.matchAll(escapedRun)) count(run[0].length);
+  return { encoded, longest };
+}
+
 /** Base64 mixes cases and digits; a long lower-case identifier or a path does not. */
 function looksEncoded(run: string): boolean {
-  return /\d/.test(run) && /[A-Z]/.test(run) && /[a-z]/.test(run) ? true : /^(?:\\|0x|%)/.test(run);
+  return /\d/.test(run) && /[A-Z]/.test(run) && /[a-z]/.test(run);
 }

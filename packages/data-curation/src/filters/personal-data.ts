@@ -22,6 +22,8 @@ const email = /\b[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,
 const reservedDomain = /@(?:[\w-]+\.)*(?:example\.(?:com|org|net)|[\w-]+\.(?:example|test|invalid|localhost))$/i;
 const ipv4 = /(?<![\d.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\d.]*\d)/g;
 const ipv6 = /(?<![\w:])(?:[0-9a-f]{1,4}:){7}[0-9a-f]{1,4}(?![\w:])/gi;
+/** A quick look before the search for addresses. */
+const colons = /:[0-9a-f]{1,4}:[0-9a-f]{1,4}:/i;
 const secretPatterns: readonly (readonly [RegExp, string])[] = [
   [/-----BEGIN ([A-Z ]*PRIVATE KEY)-----[\s\S]{1,20000}?-----END \1-----/g, '<private key>'],
   [/\b(?:AKIA|ASIA)[0-9A-Z]{16}\b/g, '<access key>'],
@@ -43,7 +45,7 @@ export function personalDataFilter(options: z.output<typeof personalDataFilterSc
       }
       if (options.ipAddresses) {
         masked = masked.replace(ipv4, (found) => (isPublic(found) ? '192.0.2.1' : found));
-        if (masked.includes(':')) masked = masked.replace(ipv6, '2001:db8::1');
+        if (colons.test(masked)) masked = masked.replace(ipv6, '2001:db8::1');
       }
       if (options.phoneNumbers) masked = masked.replace(phone, '<phone number>');
       return masked === text ? keep : { text: masked, change: 'personal data masked' };

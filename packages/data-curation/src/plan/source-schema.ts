@@ -56,6 +56,8 @@ export const folderSourceSchema = z.strictObject({
     .int()
     .min(1)
     .default(1024 * 1024),
+  /** Whether HTML files become text: their content without menus and the like, maths as TeX, code as code. */
+  convertHtml: z.boolean().default(true),
   /** Reads files in the order of their hash until this many bytes are reached. */
   byteBudget: z.int().min(1).optional(),
   /** An SPDX identifier for all files, or `detect`: from an SPDX comment, else the nearest package.json or LICENSE file. */

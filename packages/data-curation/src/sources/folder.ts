@@ -4,9 +4,13 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { FolderSourcePlan } from '../plan/source-schema.js';
 import { decodeBytes } from '../text/encoding-repair.js';
+import { HtmlTooComplex } from '../text/html/html-blocks.js';
+import { htmlToText } from '../text/html/html-to-text.js';
 import { sha256OfText } from '../util/files.js';
 import { LicenseDetector } from './license-detector.js';
 import type { InputFile, RawDocument, SourceObserver } from './raw-document.js';
+
+const readAheadFiles = 16;
 
 export async function* readFolder(
   source: FolderSourcePlan,
@@ -15,27 +19,33 @@ export async function* readFolder(
   observer: SourceObserver,
 ): AsyncGenerator<RawDocument> {
   const detector = source.license === 'detect' ? new LicenseDetector(root) : undefined;
+  const reads = new ReadAhead(
+    root,
+    files.filter(({ bytes }) => bytes <= source.maximumFileBytes),
+  );
   for (const file of files) {
     const id = `${source.name}:${file.path}`;
     if (file.bytes > source.maximumFileBytes) {
-      observer.onSkipped(
-        id,
-        file.path,
-        'file too large',
-        `${file.bytes} bytes > ${source.maximumFileBytes}`,
-        file.bytes,
-      );
+      const detail = `${file.bytes} bytes > ${source.maximumFileBytes}`;
+      observer.onSkipped(id, file.path, 'file too large', detail, file.bytes);
       continue;
     }
-    let bytes: Buffer;
-    try {
-      bytes = await readFile(join(root, file.path));
-    } catch (error) {
-      observer.onBadInput(id, `cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown error'})`);
+    const bytes = await reads.next();
+    if (!Buffer.isBuffer(bytes)) {
+      observer.onBadInput(id, `cannot be read (${bytes.code ?? 'unknown error'})`);
       continue;
     }
     observer.onFile({ path: file.path, bytes: bytes.length, sha256: sha256OfText(bytes) });
-    const decoded = decodeBytes(bytes);
+    let decoded = decodeBytes(bytes);
+    if (decoded !== undefined && source.convertHtml && /\.x?html?$/i.test(file.path)) {
+      try {
+        decoded = { ...decoded, text: htmlToText(decoded.text, { removeBoilerplate: true }) };
+      } catch (error) {
+        if (!(error instanceof HtmlTooComplex)) throw error;
+        observer.onBadInput(id, error.message);
+        continue;
+      }
+    }
     yield {
       id,
       path: file.path,
@@ -44,5 +54,24 @@ export async function* readFolder(
       repairs: decoded?.repairs ?? [],
       license: detector === undefined ? source.license : await detector.licenseOf(file.path, decoded?.text ?? ''),
     };
+  }
+}
+
+/** Reads a list of files in order, the next ones while the last one is worked on. Memory: `window` files. */
+class ReadAhead {
+  readonly #paths: string[];
+  readonly #pending: Promise<Buffer | NodeJS.ErrnoException>[] = [];
+  #started = 0;
+
+  constructor(root: string, files: readonly InputFile[]) {
+    this.#paths = files.map(({ path }) => join(root, path));
+  }
+
+  next(): Promise<Buffer | NodeJS.ErrnoException> {
+    while (this.#pending.length < readAheadFiles && this.#started < this.#paths.length) {
+      const path = this.#paths[this.#started++];
+      this.#pending.push(readFile(path).catch((error: unknown) => error as NodeJS.ErrnoException));
+    }
+    return this.#pending.shift()!;
   }
 }

@@ -1,5 +1,6 @@
 /**
- * Which blocks of a page are its content: the jusText rules (Pomikálek 2011, "Removing Boilerplate and Duplicate Content from Web Corpora",
+ * Which blocks of a page are its content. Where the page marks its content (`main`, `article`), all of that but blocks of links;
+ * else by the jusText rules (Pomikálek 2011, "Removing Boilerplate and Duplicate Content from Web Corpora",
  * chapter 3). A block is good, bad, short or near-good by its length, its share of link text and its share of stop words; short and
  * near-good blocks follow their neighbours. Code and maths are content next to content. English stop words decide only where
  * the page looks English; elsewhere length and links do. Cost: one pass over the blocks.
@@ -21,7 +22,14 @@ const stopWords = new Set(
   this to up us was we were what when where which who will with would you your`.split(/\s+/),
 );
 
+/** Less text in the marked part, and the mark is not taken at its word. */
+const leastMainText = 200;
+
 export function contentBlocks(blocks: readonly HtmlBlock[]): HtmlBlock[] {
+  const main = blocks.filter(({ isMain }) => isMain);
+  if (main.reduce((sum, { text }) => sum + text.length, 0) >= leastMainText) {
+    return main.filter(({ text, linkCharacters }) => linkCharacters <= 0.5 * text.length);
+  }
   const isEnglish =
     stopWordShare(
       blocks

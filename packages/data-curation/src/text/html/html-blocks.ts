@@ -13,6 +13,8 @@ export interface HtmlBlock {
   text: string;
   /** Characters of the text inside links. */
   linkCharacters: number;
+  /** Inside the part that the page itself marks as its content: `main`, `article`, `role="main"`. */
+  isMain: boolean;
 }
 
 /** A page that cannot be handled within limits. */
@@ -37,6 +39,7 @@ const visualMaths = /\b(?:katex-html|MathJax(?:_Preview|_CHTML|_SVG)?|mjx-assist
 interface OpenElement {
   name: string;
   skip: boolean;
+  isMain: boolean;
 }
 
 export function htmlBlocks(html: string): HtmlBlock[] {
@@ -60,6 +63,7 @@ class BlockCollector {
   #skipDepth = 0;
   #preDepth = 0;
   #linkDepth = 0;
+  #mainDepth = 0;
   #kind: BlockKind = 'text';
   #text = '';
   #linkCharacters = 0;
@@ -84,7 +88,8 @@ class BlockCollector {
     // Inside <math>, only the annotation is wanted.
     const skip =
       (skipped.has(name) && !isTexScript) || name === 'math' || visualMaths.test(attributes.class ?? '') || hidden;
-    this.#stack.push({ name, skip });
+    const isMain = name === 'main' || name === 'article' || attributes.role === 'main';
+    this.#stack.push({ name, skip, isMain });
     if (skip) this.#skipDepth++;
     if (this.#skipDepth > 0 || isTexScript) return;
     if (name === 'br') this.#text += '\n';
@@ -99,6 +104,10 @@ class BlockCollector {
       else if (name === 'pre') this.#kind = 'code';
     }
     if (name === 'pre') this.#preDepth++;
+    if (isMain) {
+      this.#endBlock();
+      this.#mainDepth++;
+    }
   }
 
   text(text: string): void {
@@ -124,6 +133,10 @@ class BlockCollector {
     if (this.#skipDepth > 0) return;
     if (name === 'a') this.#linkDepth--;
     if (name === 'pre') this.#preDepth--;
+    if (element.isMain) {
+      this.#endBlock();
+      this.#mainDepth--;
+    }
     if (blockElements.has(name) && name !== 'td' && name !== 'th') this.#endBlock();
   }
 
@@ -163,7 +176,8 @@ class BlockCollector {
             .join('\n')
             .trim();
     if (text !== '') {
-      this.#blocks.push({ kind: this.#kind, text, linkCharacters: this.#linkCharacters });
+      const linkCharacters = this.#linkCharacters;
+      this.#blocks.push({ kind: this.#kind, text, linkCharacters, isMain: this.#mainDepth > 0 });
       if (this.#blocks.length > maximumBlocks) throw new HtmlTooComplex(`HTML with more than ${maximumBlocks} blocks`);
     }
     this.#text = '';

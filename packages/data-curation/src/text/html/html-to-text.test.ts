@@ -53,6 +53,14 @@ describe('htmlToText', () => {
     }
   });
 
+  it('takes the part that the page marks as its content, short paragraphs and all, without blocks of links', () => {
+    const html = `<div>Menu that is no navigation element</div><main><h1>fn parse</h1><p>Parses a number.</p><pre>parse("5")</pre>
+      <p>${'Returns an error for an empty string. '.repeat(6)}</p><p><a href="a">Next</a> <a href="b">Previous</a></p></main><p>Outside</p>`;
+    const text = main(html);
+    expect(text).toMatch(/^# fn parse\n\nParses a number\.\n\n```\nparse\("5"\)\n```\n\nReturns an error/);
+    expect(text).not.toMatch(/Menu|Next|Outside/);
+  });
+
   it('refuses a bomb of nested elements quickly, and survives broken markup', () => {
     expect(() => all('<div>'.repeat(100_000))).toThrow(HtmlTooComplex);
     expect(all('<p>One<p>Two</b></i></div><div>Three <a href=x>four')).toBe('One\n\nTwo\n\nThree four\n');
