@@ -11,7 +11,7 @@
 #include <cstdint>
 #include <string>
 
-#ifdef XGEN_CUDA_EMULATED
+#ifdef XGEN_CUDA_EMULATION
 #include <functional>
 #endif
 
@@ -80,7 +80,7 @@ bool is_capturing(Stream stream);
 void launch_graph(Graph graph, Stream stream);
 void destroy_graph(Graph graph) noexcept;
 
-#ifdef XGEN_CUDA_EMULATED
+#ifdef XGEN_CUDA_EMULATION
 // Runs `work` now, or records it while `stream` is being captured. Everything an emulated stream does passes through here: a
 // kernel launch in emulation is submit(stream, [copies of all arguments] { run every block });
 void submit(Stream stream, std::function<void()> work);

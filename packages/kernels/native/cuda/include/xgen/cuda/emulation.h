@@ -1,0 +1,170 @@
+// CUDA's execution model on the CPU, for tests: the kernels' sources compile with a plain C++ compiler against this header.
+//
+// A block's threads are fibers on one operating-system thread; blocks run one after another. Each fiber runs until it meets a barrier
+// (or a warp operation, which is one for its warp), so a missing barrier shows as a wrong result rather than as luck: warps, the
+// lanes' direction and blocks run in an order drawn from a seed, shared memory starts as NaN, and asynchronous copies happen
+// as late as their waits allow, with NaN in their destination until then. It stops the program (and says why) where threads of a block
+// wait at different barriers, leave while others wait, write past their shared memory, or access vectors unaligned.
+// Cost: some 10 ns for each thread and barrier. Warp operations take the full mask only.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <utility>
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+
+struct uint3 {
+  unsigned x, y, z;
+};
+struct dim3 {
+  unsigned x, y, z;
+  dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
+};
+struct alignas(8) float2 {
+  float x, y;
+};
+struct alignas(16) float4 {
+  float x, y, z, w;
+};
+struct alignas(8) uint2 {
+  unsigned x, y;
+};
+struct alignas(16) uint4 {
+  unsigned x, y, z, w;
+};
+inline float2 make_float2(float x, float y) { return {x, y}; }
+inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+inline uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
+inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
+
+namespace xgen::cuda::emulation {
+
+struct Place {
+  uint3 thread, block;
+  dim3 block_size, grid_size;
+};
+const Place& place();
+
+// The order in which warps, lanes and blocks run on this thread's launches; 0: ascending.
+void set_order_seed(std::uint64_t seed);
+void run(const char* operation, dim3 grid, unsigned threads, std::size_t shared_bytes, const std::function<void()>& kernel);
+
+// Every launch passes through here, with copies of all its arguments: a stream that is being captured records it instead of running it
+// (device_emulated.cpp sets the hook). Without a hook launches run at once.
+using SubmitHook = void (*)(void* stream, std::function<void()> launch);
+inline SubmitHook submit_hook = nullptr;
+inline void submit(void* stream, std::function<void()> launch) {
+  if (submit_hook == nullptr) launch();
+  else submit_hook(stream, std::move(launch));
+}
+
+void block_barrier(int line);
+// Leaves this lane's bytes for its warp, waits for the other lanes, and returns all 32 lanes' (kSlotBytes apart, valid until the next
+// warp operation).
+constexpr std::size_t kSlotBytes = 32;
+const unsigned char* warp_exchange(const void* value, std::size_t bytes);
+unsigned lane();
+void* shared_array(const void* key, std::size_t bytes);
+void* dynamic_shared();
+void copy_async(void* destination, const void* source, std::size_t bytes, std::size_t source_bytes);
+void commit_copies();
+void wait_copies(unsigned groups_left);
+[[noreturn]] void fail(const char* message);
+
+template <class T>
+T exchanged(const unsigned char* slots, unsigned from) {
+  T value;
+  std::memcpy(&value, slots + (from & 31) * kSlotBytes, sizeof(T));
+  return value;
+}
+inline void check_mask(unsigned mask) {
+  if (mask != 0xffffffffu) fail("a warp operation with a partial mask");
+}
+template <class V>
+void check_aligned(const V* pointer) {
+  if (reinterpret_cast<std::uintptr_t>(pointer) % alignof(V) != 0) fail("an unaligned vector access");
+}
+
+}  // namespace xgen::cuda::emulation
+
+#define threadIdx (::xgen::cuda::emulation::place().thread)
+#define blockIdx (::xgen::cuda::emulation::place().block)
+#define blockDim (::xgen::cuda::emulation::place().block_size)
+#define gridDim (::xgen::cuda::emulation::place().grid_size)
+#define __syncthreads() (::xgen::cuda::emulation::block_barrier(__LINE__))
+
+inline void __syncwarp(unsigned mask = 0xffffffffu) {
+  xgen::cuda::emulation::check_mask(mask);
+  const char nothing = 0;
+  xgen::cuda::emulation::warp_exchange(&nothing, 1);
+}
+template <class T>
+T __shfl_sync(unsigned mask, T value, int from, int width = 32) {
+  using namespace xgen::cuda::emulation;
+  check_mask(mask);
+  const unsigned base = lane() & ~static_cast<unsigned>(width - 1);
+  return exchanged<T>(warp_exchange(&value, sizeof(T)), base + (static_cast<unsigned>(from) & static_cast<unsigned>(width - 1)));
+}
+template <class T>
+T __shfl_xor_sync(unsigned mask, T value, int lanes) {
+  using namespace xgen::cuda::emulation;
+  check_mask(mask);
+  return exchanged<T>(warp_exchange(&value, sizeof(T)), lane() ^ static_cast<unsigned>(lanes));
+}
+template <class T>
+T __shfl_up_sync(unsigned mask, T value, unsigned delta) {
+  using namespace xgen::cuda::emulation;
+  check_mask(mask);
+  const unsigned own = lane();
+  return exchanged<T>(warp_exchange(&value, sizeof(T)), own < delta ? own : own - delta);
+}
+inline unsigned __ballot_sync(unsigned mask, bool predicate) {
+  using namespace xgen::cuda::emulation;
+  check_mask(mask);
+  const unsigned char own = predicate ? 1 : 0;
+  const unsigned char* slots = warp_exchange(&own, 1);
+  unsigned votes = 0;
+  for (unsigned i = 0; i < 32; i++) votes |= static_cast<unsigned>(slots[i * kSlotBytes]) << i;
+  return votes;
+}
+inline unsigned __match_any_sync(unsigned mask, unsigned value) {
+  using namespace xgen::cuda::emulation;
+  check_mask(mask);
+  const unsigned char* slots = warp_exchange(&value, sizeof value);
+  unsigned same = 0;
+  for (unsigned i = 0; i < 32; i++) same |= (exchanged<unsigned>(slots, i) == value ? 1u : 0u) << i;
+  return same;
+}
+
+inline int __popc(unsigned x) { return __builtin_popcount(x); }
+inline int __clz(int x) { return x == 0 ? 32 : __builtin_clz(static_cast<unsigned>(x)); }
+inline unsigned __umulhi(unsigned a, unsigned b) { return static_cast<unsigned>((std::uint64_t{a} * b) >> 32); }
+inline unsigned __float_as_uint(float x) {
+  unsigned bits;
+  std::memcpy(&bits, &x, 4);
+  return bits;
+}
+inline float __uint_as_float(unsigned bits) {
+  float x;
+  std::memcpy(&x, &bits, 4);
+  return x;
+}
+template <class T>
+T atomicAdd(T* address, T value) {
+  return __atomic_fetch_add(address, value, __ATOMIC_RELAXED);
+}
+template <class T>
+T atomicCAS(T* address, T expected, T desired) {
+  __atomic_compare_exchange_n(address, &expected, desired, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+  return expected;
+}
+inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
+using std::max;
+using std::min;

@@ -1,0 +1,69 @@
+// Launching a kernel: on the device, or in emulation (XGEN_CUDA_EMULATION). Kernels' sources include this first.
+#pragma once
+
+#include <cstddef>
+#include <tuple>
+#include <utility>
+
+#include "xgen/cuda/operations.h"
+
+#ifdef XGEN_CUDA_EMULATION
+#include "xgen/cuda/emulation.h"
+// Names `name`, a pointer to `count` values of `type` in shared memory.
+#define XGEN_SHARED(type, name, count) \
+  static char name##_key;              \
+  type* const name = static_cast<type*>(::xgen::cuda::emulation::shared_array(&name##_key, sizeof(type) * (count)))
+#define XGEN_DYNAMIC_SHARED(name) \
+  unsigned char* const name = static_cast<unsigned char*>(::xgen::cuda::emulation::dynamic_shared())
+#else
+#include <cuda_runtime.h>
+#define XGEN_SHARED(type, name, count) __shared__ alignas(16) type name[count]
+#define XGEN_DYNAMIC_SHARED(name) extern __shared__ __align__(128) unsigned char name[]
+#endif
+
+namespace xgen::cuda {
+
+// Calls the hook, or throws.
+[[noreturn]] void fail_launch(const char* operation, const char* message);
+
+// Runs kernel<<<grid, threads, shared_bytes, stream>>>(args...); an empty grid is nothing to do.
+template <class... P, class... A>
+void launch(const char* operation, void (*kernel)(P...), dim3 grid, unsigned threads, std::size_t shared_bytes, Stream stream,
+            A&&... args) {
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+  std::tuple<P...> values(static_cast<P>(std::forward<A>(args))...);
+#ifdef XGEN_CUDA_EMULATION
+  emulation::submit(stream, [=] {
+    emulation::run(operation, grid, threads, shared_bytes, [&] { std::apply(kernel, values); });
+  });
+#else
+  const void* function = reinterpret_cast<const void*>(kernel);
+  cudaError_t status = cudaSuccess;
+  if (shared_bytes > 48 * 1024) {
+    status = cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes));
+  }
+  if (status == cudaSuccess) {
+    status = std::apply(
+        [&](P&... parameters) {
+          void* pointers[] = {static_cast<void*>(&parameters)...};
+          return cudaLaunchKernel(function, grid, dim3(threads), pointers, shared_bytes, static_cast<cudaStream_t>(stream));
+        },
+        values);
+  }
+  if (status != cudaSuccess) {
+    cudaGetLastError();  // so that the next operation does not find this one's error
+    fail_launch(operation, cudaGetErrorString(status));
+  }
+#endif
+}
+
+constexpr std::size_t divide_up(std::size_t a, std::size_t b) { return (a + b - 1) / b; }
+constexpr std::size_t align_up(std::size_t bytes) { return (bytes + 127) / 128 * 128; }
+
+// One dimension of a grid.
+inline unsigned grid_of(const char* operation, std::size_t blocks) {
+  if (blocks > 0x7fffffff) fail_launch(operation, "the arrays are too large: more than 2^31 blocks");
+  return static_cast<unsigned>(blocks);
+}
+
+}  // namespace xgen::cuda
