@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "xgen/cuda/device.h"
+#include "xgen/cuda/runtime.h"
 #include "xgen/error.h"
 
 namespace xgen::cuda {

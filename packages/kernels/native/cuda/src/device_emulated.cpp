@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "xgen/cuda/device.h"
+#include "xgen/cuda/runtime.h"
 #include "xgen/cuda/emulation.h"
 #include "xgen/error.h"
 

@@ -2,7 +2,7 @@
 #include <cstring>
 #include <vector>
 
-#include "xgen/cuda/device.h"
+#include "xgen/cuda/runtime.h"
 #include "xgen/cuda/matmul.h"
 #include "xgen/error.h"
 

@@ -20,7 +20,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "xgen/cuda/device.h"
+#include "xgen/cuda/runtime.h"
 
 namespace xgen::cuda {
 
