@@ -38,7 +38,7 @@ function roundsOf(documents, megabytesInAll) {
     bytes += size;
     all += size;
     if (all >= megabytesInAll * 1e6) break;
-    if (bytes >= 8e6) {
+    if (bytes >= 24e6) {
       rounds.push([]);
       bytes = 0;
     }
@@ -50,7 +50,7 @@ function roundsOf(documents, megabytesInAll) {
 async function encoding(folder, documents, megabytesInAll, workers) {
   const ours = await Tokenizer.load(folder);
   const theirs = HuggingFace.fromFile(join(folder, 'tokenizer.json'));
-  const [warmUp, ...rounds] = roundsOf(documents, megabytesInAll + 8);
+  const [warmUp, ...rounds] = roundsOf(documents, megabytesInAll + 24);
   // Documents that do not count, so that threads have started and caches are warm on both sides; each of our threads also has its code
   // to compile, which takes it a few megabytes.
   for (let i = 0; i < 3; i++) await ours.encodeBatch(warmUp, { workers, parseSpecialTokens: true });
@@ -182,14 +182,14 @@ async function shards(documents, folder) {
 if (oneThreadFolder !== undefined) {
   // A process of its own, since Hugging Face's thread pool is fixed when it starts.
   const { documents } = benchmarkCorpus(megabytes);
-  process.stdout.write(JSON.stringify(await encoding(oneThreadFolder, documents, 16, 0)));
+  process.stdout.write(JSON.stringify(await encoding(oneThreadFolder, documents, 24, 0)));
 } else {
   const loadAtStart = loadavg()[0];
   const { documents, bytes, composition } = benchmarkCorpus(megabytes);
   const folder = mkdtempSync(join(tmpdir(), 'tokenizer-bench-'));
   try {
     const trained = await training(documents, folder);
-    const allCores = await encoding(join(folder, 'tokenizer'), documents, 48, availableParallelism());
+    const allCores = await encoding(join(folder, 'tokenizer'), documents, 72, availableParallelism());
     const child = spawnSync(process.execPath, [here, String(megabytes), join(folder, 'tokenizer')], {
       env: { ...process.env, TOKENIZERS_PARALLELISM: 'false', RAYON_NUM_THREADS: '1' },
       maxBuffer: 1 << 28,
