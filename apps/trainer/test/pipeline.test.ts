@@ -10,11 +10,7 @@ import { join } from 'node:path';
 import OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stageIds } from '../src/run/stage-context.js';
-import { repository, startXgen, xgen, type Finished } from './xgen.js';
-
-interface RunJson {
-  stages: Record<string, { outputs: { path: string; sha256: string }[]; summary: Record<string, unknown> }>;
-}
+import { repository, reproducible, startXgen, xgen, type Finished, type RunJson } from './xgen.js';
 
 let home: string;
 let reference: Finished;
@@ -26,15 +22,6 @@ beforeAll(async () => {
   reference = await xgen(['run', 'smoke', '-o', join(home, 'reference')], repository);
 }, 600_000);
 afterAll(() => rm(home, { recursive: true, force: true }));
-
-/** Files whose bytes have to be the same in every run; metrics hold times, and reports of times too. */
-function reproducible(run: RunJson): Record<string, string> {
-  return Object.fromEntries(
-    Object.values(run.stages).flatMap(({ outputs }) =>
-      outputs.filter(({ path }) => !path.endsWith('metrics.jsonl')).map(({ path, sha256 }) => [path, sha256]),
-    ),
-  );
-}
 
 describe('xgen run', () => {
   it('takes real text through every stage to a report', async () => {

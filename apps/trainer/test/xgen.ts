@@ -29,3 +29,16 @@ export function xgen(args: readonly string[], cwd: string): Promise<Finished> {
 }
 
 export const repository = join(import.meta.dirname, '../../..');
+
+export interface RunJson {
+  stages: Record<string, { outputs: { path: string; sha256: string }[]; summary: Record<string, unknown> }>;
+}
+
+/** Files whose bytes have to be the same in every run; metrics hold times, and reports of times too. */
+export function reproducible(run: RunJson): Record<string, string> {
+  return Object.fromEntries(
+    Object.values(run.stages).flatMap(({ outputs }) =>
+      outputs.filter(({ path }) => !path.endsWith('metrics.jsonl')).map(({ path, sha256 }) => [path, sha256]),
+    ),
+  );
+}

@@ -176,7 +176,7 @@ export const quickstart = defineRecipe({
         decay: { fraction: 0.4 },
         final: 1e-5,
       },
-      iterations: 70,
+      iterations: 56,
       promptsPerIteration: 64,
       samplesPerPrompt: 4,
       maximumNewTokens: 40,
