@@ -126,12 +126,15 @@ void Context::upload(Handle handle, const void* from, std::size_t bytes) {
   if (bytes != array.count * element_bytes(array.type)) {
     throw Error("INVALID_ARGUMENT", std::to_string(bytes) + " bytes for a device array of " + std::to_string(array.count) + " " + type_name(array.type) + ".");
   }
+  copy_in(array.data, from, bytes);
+}
+
+void Context::copy_in(void* to, const void* from, std::size_t bytes) {
   for (std::size_t done = 0; done < bytes; done += kUploadPiece) {
     const std::size_t piece = std::min(kUploadPiece, bytes - done);
     const StagingBlock block = staging.take(piece);
     std::memcpy(block.data, static_cast<const char*>(from) + done, piece);
-    copy_to_device(static_cast<char*>(array.data) + done, block.data, piece, stream);
-    // A graph copies from here at every replay.
+    copy_to_device(static_cast<char*>(to) + done, block.data, piece, stream);
     if (capturing()) capture_uploads_.push_back(block);
     else staging.give_back_after(block, stream);
   }

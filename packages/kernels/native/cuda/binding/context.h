@@ -54,6 +54,8 @@ class Context {
   void replace(Handle handle, const DeviceArray& with);
 
   void upload(Handle handle, const void* from, std::size_t bytes);
+  // Copies to device memory through staging memory; `from` may go at once. A graph that is being recorded copies the same at every replay.
+  void copy_in(void* to, const void* from, std::size_t bytes);
   // Queues a copy of the array, converted to `as`, and of the error flags; `finish_read` may be called from any thread and throws what
   // kernels found wrong.
   struct Read {
