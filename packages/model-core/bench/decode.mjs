@@ -5,6 +5,7 @@ import { performance } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
 import { initializeBackend } from '@xgen-small/kernels';
 import { describeEnvironment, printTable, summarize, writeResult } from '../../../tooling/bench/benchmark.mjs';
+import { tinyConfig as config } from '../../../tooling/bench/tiny-config.mjs';
 import { CausalLanguageModel, GenerationEngine, parameterCount } from '../dist/index.js';
 
 const [, , preferred, newTokens = '128'] = process.argv;
@@ -13,19 +14,6 @@ const steps = Number(newTokens);
 const runs = 3;
 
 const backend = await initializeBackend(preferred ? { preferred } : {});
-const config = {
-  vocabularySize: 8192,
-  hiddenSize: 256,
-  intermediateSize: 704,
-  layers: 6,
-  queryHeads: 8,
-  keyValueHeads: 4,
-  headDimension: 32,
-  maximumPositions: 2048,
-  rmsNormEpsilon: 1e-5,
-  tieWordEmbeddings: true,
-  rope: { base: 10000 },
-};
 const model = CausalLanguageModel.initialize(config, { seed: 1 });
 
 /** Milliseconds of the prompt's forward and of each decoding step. */

@@ -8,24 +8,12 @@ import { fileURLToPath } from 'node:url';
 import { initializeBackend } from '@xgen-small/kernels';
 import { CausalLanguageModel, parameterCount } from '@xgen-small/model-core';
 import { describeEnvironment, printTable, summarize, writeResult } from '../../../tooling/bench/benchmark.mjs';
+import { tinyConfig as config } from '../../../tooling/bench/tiny-config.mjs';
 import { runProximalPolicyOptimization } from '../dist/index.js';
 
 const [, , preferred, rollouts = '96', promptTokens = '48', newTokens = '40'] = process.argv;
 const iterations = 6;
 const backend = await initializeBackend(preferred ? { preferred } : {});
-const config = {
-  vocabularySize: 8192,
-  hiddenSize: 256,
-  intermediateSize: 704,
-  layers: 6,
-  queryHeads: 8,
-  keyValueHeads: 4,
-  headDimension: 32,
-  maximumPositions: 2048,
-  rmsNormEpsilon: 1e-5,
-  tieWordEmbeddings: true,
-  rope: { base: 10000 },
-};
 const model = CausalLanguageModel.initialize(config, { seed: 1 });
 const folder = mkdtempSync(join(tmpdir(), 'ppo-bench-'));
 const rows = [];

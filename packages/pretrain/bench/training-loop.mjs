@@ -11,26 +11,14 @@ import { globalNormScale, initializeBackend, valueAndGradients } from '@xgen-sma
 import { CausalLanguageModel, RandomGenerator } from '@xgen-small/model-core';
 import { tokenizeCorpus, Tokenizer, TokenShardReader, trainBytePairEncoding } from '@xgen-small/tokenizer';
 import { describeEnvironment, printTable, summarize, writeResult } from '../../../tooling/bench/benchmark.mjs';
+import { tinyConfig } from '../../../tooling/bench/tiny-config.mjs';
 import { BatchPacker, createAdamW, modelFlopsPerToken, parsePretrainStage, runPretrainStage } from '../dist/index.js';
 
 const [, , preferred, stepsText = '12'] = process.argv;
 const steps = Number(stepsText);
 const backend = await initializeBackend(preferred ? { preferred } : {});
 const folder = mkdtempSync(join(tmpdir(), 'pretrain-bench-'));
-const tiny = {
-  vocabularySize: 8192,
-  hiddenSize: 256,
-  intermediateSize: 704,
-  layers: 6,
-  queryHeads: 8,
-  keyValueHeads: 4,
-  headDimension: 32,
-  maximumPositions: 256,
-  rmsNormEpsilon: 1e-5,
-  tieWordEmbeddings: true,
-  bosTokenId: 0,
-  rope: { base: 10000 },
-};
+const tiny = { ...tinyConfig, maximumPositions: 256, bosTokenId: 0 };
 
 const data = await shards();
 const stage = parsePretrainStage({

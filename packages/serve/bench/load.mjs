@@ -8,6 +8,7 @@ import { initializeBackend } from '../../kernels/dist/index.js';
 import { CausalLanguageModel, GenerationEngine } from '../../model-core/dist/index.js';
 import { Tokenizer, trainBytePairEncoding } from '../../tokenizer/dist/index.js';
 import { describeEnvironment, printTable, summarize, writeResult } from '../../../tooling/bench/benchmark.mjs';
+import { tinyConfig } from '../../../tooling/bench/tiny-config.mjs';
 import { createServer } from '../dist/index.js';
 
 const rounds = 5;
@@ -18,22 +19,7 @@ const definition = await trainBytePairEncoding(['some text to have a tokenizer '
   workers: 0,
 });
 const tokenizer = Tokenizer.fromDefinition(definition);
-const model = CausalLanguageModel.initialize(
-  {
-    vocabularySize: 8192,
-    hiddenSize: 256,
-    intermediateSize: 704,
-    layers: 6,
-    queryHeads: 8,
-    keyValueHeads: 2,
-    headDimension: 32,
-    maximumPositions: 1024,
-    rmsNormEpsilon: 1e-5,
-    tieWordEmbeddings: true,
-    rope: { base: 10_000 },
-  },
-  { seed: 1 },
-);
+const model = CausalLanguageModel.initialize({ ...tinyConfig, keyValueHeads: 2, maximumPositions: 1024 }, { seed: 1 });
 /** Ids above the tokenizer's become its last: the text does not matter here. */
 const clipped = {
   encode: (text, options) => tokenizer.encode(text, options),

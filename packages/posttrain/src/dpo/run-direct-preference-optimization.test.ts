@@ -1,10 +1,10 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { startBackend } from '../../test/support/backend.js';
 import { filesOf, rowsOf, temporaryFolders } from '../../test/support/folders.js';
-import { sums, tinyModel, tinyTokenizer } from '../../test/support/tiny.mjs';
+import { sums, tinyTokenizer } from '../../test/support/tiny.mjs';
+import { withTinyModel } from '../../test/support/with-tiny-model.js';
 import type { Preference } from '../data/records.js';
 import type { DirectPreferenceOptimizationStage } from '../run/stage-schemas.js';
 import {
@@ -29,10 +29,8 @@ const stage: DirectPreferenceOptimizationStage = {
 };
 
 async function run(changes: Partial<DirectPreferenceOptimizationArguments> = {}, seed = 1) {
-  const model = tinyModel(seed);
-  const before = tf.memory().numTensors;
-  try {
-    const result = await runDirectPreferenceOptimization({
+  return withTinyModel(seed, async (model) =>
+    runDirectPreferenceOptimization({
       model,
       tokenizer: tinyTokenizer,
       stage,
@@ -40,12 +38,8 @@ async function run(changes: Partial<DirectPreferenceOptimizationArguments> = {},
       folder: changes.folder ?? (await newFolder()),
       seed: 7,
       ...changes,
-    });
-    expect(tf.memory().numTensors).toBe(before);
-    return result;
-  } finally {
-    model.dispose();
-  }
+    }),
+  );
 }
 
 describe('runDirectPreferenceOptimization', () => {

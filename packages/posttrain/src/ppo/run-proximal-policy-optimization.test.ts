@@ -1,8 +1,8 @@
-import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { startBackend } from '../../test/support/backend.js';
 import { filesOf, rowsOf, temporaryFolders } from '../../test/support/folders.js';
-import { sums, tinyModel, tinyTokenizer } from '../../test/support/tiny.mjs';
+import { sums, tinyTokenizer } from '../../test/support/tiny.mjs';
+import { withTinyModel } from '../../test/support/with-tiny-model.js';
 import type { Prompt } from '../data/records.js';
 import { composeRewards, lengthPenalty } from '../rewards/rewards.js';
 import type { RewardFunction } from '../rewards/types.js';
@@ -33,10 +33,8 @@ const stage: ProximalPolicyOptimizationStage = {
 };
 
 async function run(changes: Partial<ProximalPolicyOptimizationArguments> = {}, seed = 1) {
-  const model = tinyModel(seed);
-  const before = tf.memory().numTensors;
-  try {
-    const result = await runProximalPolicyOptimization({
+  return withTinyModel(seed, async (model) =>
+    runProximalPolicyOptimization({
       model,
       tokenizer: tinyTokenizer,
       stage,
@@ -45,12 +43,8 @@ async function run(changes: Partial<ProximalPolicyOptimizationArguments> = {}, s
       folder: changes.folder ?? (await newFolder()),
       seed: 7,
       ...changes,
-    });
-    expect(tf.memory().numTensors).toBe(before);
-    return result;
-  } finally {
-    model.dispose();
-  }
+    }),
+  );
 }
 
 describe('runProximalPolicyOptimization', () => {

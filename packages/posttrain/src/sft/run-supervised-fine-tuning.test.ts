@@ -1,10 +1,10 @@
 import { join } from 'node:path';
-import * as tf from '@tensorflow/tfjs-core';
 import { CausalLanguageModel } from '@xgen-small/model-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { startBackend } from '../../test/support/backend.js';
 import { filesOf, rowsOf, temporaryFolders } from '../../test/support/folders.js';
-import { sumConversation, sums, tinyModel, tinyTokenizer } from '../../test/support/tiny.mjs';
+import { sumConversation, sums, tinyTokenizer } from '../../test/support/tiny.mjs';
+import { withTinyModel } from '../../test/support/with-tiny-model.js';
 import type { SupervisedFineTuningStage } from '../run/stage-schemas.js';
 import { runSupervisedFineTuning, type SupervisedFineTuningArguments } from './run-supervised-fine-tuning.js';
 
@@ -20,10 +20,8 @@ const stage: SupervisedFineTuningStage = {
 };
 
 async function run(changes: Partial<SupervisedFineTuningArguments> = {}, seed = 1) {
-  const model = tinyModel(seed);
-  const before = tf.memory().numTensors;
-  try {
-    const result = await runSupervisedFineTuning({
+  return withTinyModel(seed, async (model) =>
+    runSupervisedFineTuning({
       model,
       tokenizer: tinyTokenizer,
       stage,
@@ -31,12 +29,8 @@ async function run(changes: Partial<SupervisedFineTuningArguments> = {}, seed = 
       folder: changes.folder ?? (await newFolder()),
       seed: 7,
       ...changes,
-    });
-    expect(tf.memory().numTensors).toBe(before);
-    return result;
-  } finally {
-    model.dispose();
-  }
+    }),
+  );
 }
 
 describe('runSupervisedFineTuning', () => {
