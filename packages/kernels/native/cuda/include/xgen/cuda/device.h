@@ -1,91 +1,214 @@
-// One CUDA device behind plain functions: memory, streams, events, copies, graphs, properties. Two implementations, of which a
-// program links one: src/device_cuda.cpp (CUDA's runtime, statically linked) and src/device_emulated.cpp (this process's
-// memory and processor, for tests on machines without a GPU).
-//
-// Handles are opaque. Work on a stream runs in the order of the calls. Functions throw xgen::Error("CUDA_FAILURE" |
-// "CUDA_UNAVAILABLE") with CUDA's own text; those marked noexcept say by their result. They act on the device that
-// `use_device` chose for the calling thread.
+// What the kernels share: bfloat16, vector loads and stores as float32, warp and block reductions, fast exponentials.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
-#include <string>
-
-#ifdef XGEN_CUDA_EMULATION
-#include <functional>
-#endif
+#include "xgen/cuda/launch.h"
 
 namespace xgen::cuda {
 
-using Stream = void*;
-using Event = void*;
-using Graph = void*;  // ready to launch
+constexpr unsigned kWarp = 32;
+constexpr unsigned kFullMask = 0xffffffffu;
 
-// Whether there is a device to work with. Needs no driver: where it is missing, says so.
-struct Probe {
-  bool available = false;
-  std::string reason;  // why not
-  std::string remedy;  // what to do
+// ------------------------------------------------------------------------------------------------------------ bfloat16
+
+struct bfloat16 {
+  std::uint16_t bits;
 };
-Probe probe_device() noexcept;
 
-struct DeviceProperties {
-  std::string name;
-  int major = 0, minor = 0;  // compute capability
-  std::size_t total_bytes = 0;
-  int multiprocessors = 0;
-  std::size_t l2_bytes = 0;
-  std::size_t shared_bytes_a_block = 0;  // after opting in
-  int driver_version = 0;                // as CUDA numbers them: 1000 * major + 10 * minor
-  int runtime_version = 0;
-};
-DeviceProperties device_properties(int ordinal);
-int device_count();
-void use_device(int ordinal);
-
-// Free and total bytes of the device, other programs counted in.
-void device_memory(std::size_t* free_bytes, std::size_t* total_bytes);
-
-// Device memory aligned to 256 bytes; null when there is not enough. device_release waits for the device first.
-void* device_allocate(std::size_t bytes);
-void device_release(void* memory) noexcept;
-// Host memory that copies to and from the device overlap with.
-void* pinned_allocate(std::size_t bytes);
-void pinned_release(void* memory) noexcept;
-
-Stream create_stream();
-void destroy_stream(Stream stream) noexcept;
-void synchronize(Stream stream);
-
-// `timed` events can be compared with elapsed_milliseconds; others make the waiting thread sleep instead of spin.
-Event create_event(bool timed);
-void destroy_event(Event event) noexcept;
-void record_event(Event event, Stream stream);
-bool event_finished(Event event);
-void wait_event(Event event);
-float elapsed_milliseconds(Event start, Event end);
-
-// Copies and fills are asynchronous; host memory has to be pinned and to stay until they are done.
-void copy_to_device(void* to, const void* from, std::size_t bytes, Stream stream);
-void copy_to_host(void* to, const void* from, std::size_t bytes, Stream stream);
-void copy_on_device(void* to, const void* from, std::size_t bytes, Stream stream);
-void fill_bytes(void* memory, std::uint8_t value, std::size_t bytes, Stream stream);
-
-// What is launched on `stream` between the two calls is recorded instead of run. A graph keeps the pointers and numbers of
-// its launches: their memory must stay.
-void begin_capture(Stream stream);
-Graph end_capture(Stream stream);
-void abandon_capture(Stream stream) noexcept;
-bool is_capturing(Stream stream);
-void launch_graph(Graph graph, Stream stream);
-void destroy_graph(Graph graph) noexcept;
-
+// Two floats, rounded to nearest even, the first in the low half.
+__device__ __forceinline__ std::uint32_t pack_bfloat16(float low, float high) {
 #ifdef XGEN_CUDA_EMULATION
-// Runs `work` now, or records it while `stream` is being captured. Everything an emulated stream does passes through here: a
-// kernel launch in emulation is submit(stream, [copies of all arguments] { run every block });
-void submit(Stream stream, std::function<void()> work);
-// What device_allocate hands out at most; for tests of running out of memory.
-void set_emulated_capacity(std::size_t bytes);
+  const auto rounded = [](float x) -> std::uint32_t {
+    const std::uint32_t bits = __float_as_uint(x);
+    if ((bits & 0x7fffffffu) > 0x7f800000u) return 0x7fffu;
+    return (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  };
+  return rounded(low) | rounded(high) << 16;
+#else
+  std::uint32_t packed;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
+  return packed;
 #endif
+}
+__device__ __forceinline__ float low_bfloat16(std::uint32_t packed) { return __uint_as_float(packed << 16); }
+__device__ __forceinline__ float high_bfloat16(std::uint32_t packed) { return __uint_as_float(packed & 0xffff0000u); }
+
+__device__ __forceinline__ float to_float(float x) { return x; }
+__device__ __forceinline__ float to_float(bfloat16 x) { return __uint_as_float(static_cast<std::uint32_t>(x.bits) << 16); }
+__device__ __forceinline__ void from_float(float x, float& out) { out = x; }
+__device__ __forceinline__ void from_float(float x, bfloat16& out) { out.bits = static_cast<std::uint16_t>(pack_bfloat16(x, 0.0f)); }
+
+// ------------------------------------------------------------------------------------------------------------- vectors
+
+template <class V>
+__device__ __forceinline__ V load_aligned(const void* from) {
+  const V* pointer = static_cast<const V*>(from);
+#ifdef XGEN_CUDA_EMULATION
+  emulation::check_aligned(pointer);
+#endif
+  return *pointer;
+}
+template <class V>
+__device__ __forceinline__ void store_aligned(void* to, V value) {
+  V* pointer = static_cast<V*>(to);
+#ifdef XGEN_CUDA_EMULATION
+  emulation::check_aligned(pointer);
+#endif
+  *pointer = value;
+}
+
+// Eight neighbours as float32: two 16-byte accesses of float32, one of bfloat16. Pointers are multiples of eight elements.
+constexpr unsigned kVector = 8;
+struct Floats8 {
+  float v[8];
+};
+__device__ __forceinline__ Floats8 load8(const float* from) {
+  const float4 a = load_aligned<float4>(from), b = load_aligned<float4>(from + 4);
+  return {{a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w}};
+}
+__device__ __forceinline__ Floats8 load8(const bfloat16* from) {
+  const uint4 a = load_aligned<uint4>(from);
+  return {{low_bfloat16(a.x), high_bfloat16(a.x), low_bfloat16(a.y), high_bfloat16(a.y), low_bfloat16(a.z), high_bfloat16(a.z),
+           low_bfloat16(a.w), high_bfloat16(a.w)}};
+}
+__device__ __forceinline__ void store8(float* to, const Floats8& x) {
+  store_aligned(to, make_float4(x.v[0], x.v[1], x.v[2], x.v[3]));
+  store_aligned(to + 4, make_float4(x.v[4], x.v[5], x.v[6], x.v[7]));
+}
+__device__ __forceinline__ void store8(bfloat16* to, const Floats8& x) {
+  store_aligned(to, make_uint4(pack_bfloat16(x.v[0], x.v[1]), pack_bfloat16(x.v[2], x.v[3]), pack_bfloat16(x.v[4], x.v[5]),
+                               pack_bfloat16(x.v[6], x.v[7])));
+}
+
+// Arrays whose type is only known at run time: the branch is the same for the whole grid.
+__device__ __forceinline__ Floats8 load8(const void* from, ElementType type, std::size_t index) {
+  return type == ElementType::bfloat16 ? load8(static_cast<const bfloat16*>(from) + index)
+                                       : load8(static_cast<const float*>(from) + index);
+}
+__device__ __forceinline__ void store8(void* to, ElementType type, std::size_t index, const Floats8& x) {
+  if (type == ElementType::bfloat16) {
+    store8(static_cast<bfloat16*>(to) + index, x);
+  } else {
+    store8(static_cast<float*>(to) + index, x);
+  }
+}
+__device__ __forceinline__ float load1(const void* from, ElementType type, std::size_t index) {
+  return type == ElementType::bfloat16 ? to_float(static_cast<const bfloat16*>(from)[index]) : static_cast<const float*>(from)[index];
+}
+__device__ __forceinline__ void store1(void* to, ElementType type, std::size_t index, float x) {
+  if (type == ElementType::bfloat16) {
+    from_float(x, static_cast<bfloat16*>(to)[index]);
+  } else {
+    static_cast<float*>(to)[index] = x;
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------- reductions
+
+struct Add {
+  template <class T>
+  __device__ __forceinline__ T operator()(T a, T b) const { return a + b; }
+};
+// NaN wins, as in tfjs.
+struct Maximum {
+  __device__ __forceinline__ float operator()(float a, float b) const { return a > b || a != a ? a : b; }
+};
+struct Minimum {
+  __device__ __forceinline__ float operator()(float a, float b) const { return a < b || a != a ? a : b; }
+};
+
+// Over groups of `lanes` neighbouring lanes; every lane gets the result.
+template <int lanes = 32, class T, class Operation>
+__device__ __forceinline__ T warp_reduce(T value, Operation operation) {
+#pragma unroll
+  for (int step = lanes / 2; step > 0; step /= 2) value = operation(value, __shfl_xor_sync(kFullMask, value, step));
+  return value;
+}
+
+// Over a block of `threads`; every thread gets the result. `scratch` holds threads / 32 values, which the next call may overwrite only
+// after a barrier of the caller's.
+template <unsigned threads, class T, class Operation>
+__device__ __forceinline__ T block_reduce(T value, Operation operation, T* scratch) {
+  value = warp_reduce(value, operation);
+  if (threads == kWarp) return value;
+  if (threadIdx.x % kWarp == 0) scratch[threadIdx.x / kWarp] = value;
+  __syncthreads();
+  T total = scratch[0];
+#pragma unroll
+  for (unsigned i = 1; i < threads / kWarp; i++) total = operation(total, scratch[i]);
+  return total;
+}
+
+// --------------------------------------------------------------------------------------------------------- arithmetic
+
+constexpr float kLog2E = 1.4426950408889634f;
+constexpr float kLn2 = 0.6931471805599453f;
+
+// 2^x, to 2 units in the last place; 0 below -126.
+__device__ __forceinline__ float exp2_fast(float x) {
+#ifdef XGEN_CUDA_EMULATION
+  return x < -126.0f ? 0.0f : std::exp2(x);
+#else
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+#endif
+}
+__device__ __forceinline__ float exp_fast(float x) { return exp2_fast(x * kLog2E); }
+
+__device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
+
+__device__ __forceinline__ float infinity() { return __uint_as_float(0x7f800000u); }
+
+// cos and sin of an angle in float32, for |x| up to 2^22: the multiple of pi/2 is taken off in three parts, each exact or rounded once,
+// and polynomials do the rest. (sinf and cosf have a slow path from 105,615 on, which long contexts reach.)
+__device__ __forceinline__ float2 cos_sin(float x) {
+  const float turns = rintf(x * 0.636619772367581343f);
+  float r = fmaf(-turns, 1.57079625129699707031f, x);
+  r = fmaf(-turns, 7.54978941586159635335e-8f, r);
+  r = fmaf(-turns, 5.39030285815811905e-15f, r);
+  const float s = r * r;
+  const float sine = fmaf(r * s, fmaf(s, fmaf(s, fmaf(s, 2.718311493989822e-6f, -1.984090468e-4f), 8.333329385889463e-3f), -1.666666664e-1f), r);
+  const float cosine = fmaf(s, fmaf(s, fmaf(s, fmaf(s, 2.43904487962774090654e-5f, -1.38867637746099294692e-3f), 4.16666233237390631894e-2f), -0.5f), 1.0f);
+  const int quadrant = static_cast<int>(turns) & 3;
+  const float c = (quadrant & 1) != 0 ? sine : cosine, n = (quadrant & 1) != 0 ? cosine : sine;
+  return make_float2(quadrant == 1 || quadrant == 2 ? -c : c, quadrant >= 2 ? -n : n);
+}
+
+// Division of 32-bit numbers by one that the launch knows: where arrays are larger than 2^32 vectors, plain division.
+__device__ __forceinline__ std::size_t quotient(std::size_t a, std::size_t b) {
+  return (a | b) >> 32 == 0 ? static_cast<std::uint32_t>(a) / static_cast<std::uint32_t>(b) : a / b;
+}
+
+// The first error found stays.
+__device__ __forceinline__ void report(ErrorFlag* flag, DeviceError code, std::int64_t position, std::int32_t value) {
+  if (flag == nullptr) return;
+  if (atomicCAS(&flag->code, 0u, static_cast<std::uint32_t>(code)) == 0u) {
+    flag->value = value;
+    flag->position = position;
+  }
+}
+
+// -------------------------------------------------------------------------------------------------------- host helpers
+
+inline void require_float(const char* operation, ElementType type) {
+  if (type != ElementType::float32 && type != ElementType::bfloat16) fail_launch(operation, "an array here must be float32 or bfloat16");
+}
+inline void require_same(const char* operation, ElementType a, ElementType b) {
+  if (a != b) fail_launch(operation, "these arrays must have one element type");
+}
+// Calls f(T{}) with T the C++ type of a float element type.
+template <class F>
+void with_float(const char* operation, ElementType type, F&& f) {
+  require_float(operation, type);
+  if (type == ElementType::bfloat16) {
+    f(bfloat16{});
+  } else {
+    f(float{});
+  }
+}
+template <class T>
+T* typed(const Array& array) { return static_cast<T*>(array.data); }
+template <class T>
+const T* typed(const ConstArray& array) { return static_cast<const T*>(array.data); }
 
 }  // namespace xgen::cuda

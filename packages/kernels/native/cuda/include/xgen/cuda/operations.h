@@ -164,7 +164,7 @@ struct AdamWStep {
   std::uint64_t seed;              // for stochastic rounding; a new one each step
 };
 struct AdamWConstants {
-  float beta1, beta2, epsilon;
+  double beta1, beta2, epsilon;
 };
 // Fills in first_piece (host memory); returns the number of pieces, which adam_w wants.
 std::size_t plan_adam_w(AdamWTensor* tensors, std::size_t count);
@@ -205,7 +205,7 @@ enum class BinaryOperation : std::uint8_t {
   add, subtract, multiply, divide, maximum, minimum, squared_difference,
   power, greater, greater_equal, less, less_equal, equal, not_equal, logical_and, logical_or
 };
-// The first eight are numbered as in xgen/kernel_table.h.
+// The first eight are numbered as in xgen/kernel_table.h. Sine and cosine hold for angles up to 2^22.
 enum class UnaryOperation : std::uint8_t {
   exponential, negate, square, square_root, reciprocal_square_root, sigmoid, relu, absolute,
   logarithm, hyperbolic_tangent, reciprocal, step, sign, floor, ceil, exponential_minus_one, logarithm_plus_one, softplus,
