@@ -9,6 +9,7 @@ export type CurationErrorCode =
   | 'PLAN_INVALID'
   | 'OPTION_INVALID'
   | 'OUTPUT_FOLDER_MISMATCH'
+  | 'OUTPUT_FOLDER_BUSY'
   | 'OUTPUT_CORRUPT'
   | 'DOWNLOAD_FAILED'
   | 'INPUT_NOT_FOUND'
@@ -16,6 +17,13 @@ export type CurationErrorCode =
   | 'INPUT_INVALID'
   | 'WORKER_FAILED'
   | 'WORKER_MISSING'
+  | 'SLURM_NOT_FOUND'
+  | 'SLURM_FAILED'
+  | 'CLUSTER_RUN_NOT_FOUND'
+  | 'CLUSTER_RUN_ACTIVE'
+  | 'CLUSTER_TASKS_MISSING'
+  | 'PLAN_CHANGED'
+  | 'SOFTWARE_CHANGED'
   | 'ABORTED';
 
 export interface CurationErrorDetails {

@@ -12,6 +12,12 @@ export type { MixtureGroup, MixturePlan, MixtureSolution } from './mixture/solve
 export type { KnownWeightCurve, WeightCurve, WeightStep } from './mixture/weight-curves.js';
 export { curate } from './engine/curate.js';
 export { verifyCuration } from './engine/verify.js';
+export { submitCuration } from './cluster/submit.js';
+export type { CurationSubmission, SubmitCurationOptions, SubmittedJob } from './cluster/submit.js';
+export { runCurationTask } from './cluster/task.js';
+export type { CurationTaskOptions } from './cluster/task.js';
+export { curationStatus } from './cluster/status.js';
+export type { CurationStageStatus, CurationStatus, CurationTaskState, FailedCurationTask } from './cluster/status.js';
 export type { CurationManifest, ManifestShard, MixtureFile } from './engine/manifest.js';
 export type { CurateOptions, CurateResult, DocumentRow, OutputShard, ProgressEvent } from './engine/types.js';
 export type {
@@ -31,6 +37,10 @@ export { TextClassifier } from './classifier/text-classifier.js';
 export type { Prediction } from './classifier/text-classifier.js';
 export { trainTextClassifier } from './classifier/train.js';
 export type { ClassifierReport, LabelledText, TrainClassifierOptions } from './classifier/train.js';
+export { readLabelledFiles } from './classifier/labelled-files.js';
+export type { LabelledFilesOptions, LabelledPath } from './classifier/labelled-files.js';
+export { classifyFiles } from './classifier/classify-files.js';
+export type { ClassifyFilesOptions, ClassifyFilesSummary } from './classifier/classify-files.js';
 export type { CalibrationMeasures } from './classifier/calibration.js';
 export type { FeatureView } from './classifier/features.js';
 export { huggingFaceParquetUrls } from './sources/hugging-face.js';

@@ -63,7 +63,7 @@ describe('bad input', () => {
       { sources: [{ type: 'jsonl', name: 's', path: folder }] },
       join(root, 'huge-out'),
     );
-    expect(report.badInputs.counts).toEqual([{ reason: 'line longer than 33554432 bytes', count: 1 }]);
+    expect(report.badInputs.counts).toEqual([{ reason: 'line longer than 8388608 bytes', count: 1 }]);
     expect(report.badInputs.examples[0].location).toBe('s:line.jsonl.gz#1');
     expect(report.funnel[0].documents).toBe(1_000_005);
     expect(report.drops.find(({ reason }) => reason === 'empty')?.documents).toBe(1_000_000);

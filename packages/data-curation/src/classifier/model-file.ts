@@ -3,7 +3,8 @@
  * model of the ensemble its bias and its weights as float32 (little-endian), only rows and buckets that the header declares.
  */
 
-import { readFile } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { z } from 'zod';
 import { CurationError } from '../errors.js';
 import { canonicalJson } from '../util/canonical-json.js';
@@ -49,6 +50,7 @@ export async function writeClassifier(path: string, { labels, members }: Classif
   const length = Buffer.alloc(4);
   length.writeUInt32LE(header.length);
   const arrays = members.flatMap(({ model }) => [toBytes(model.bias), toBytes(model.weights)]);
+  await mkdir(dirname(path), { recursive: true });
   await writeFileWhole(path, Buffer.concat([Buffer.from(magic), length, header, ...arrays]));
 }
 

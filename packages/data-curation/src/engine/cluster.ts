@@ -41,6 +41,7 @@ export interface ClusterOptions {
   tasks: readonly StoredTask[];
   bands: number;
   workers: number;
+  databaseMebibytes: number;
   onBand: (done: number, total: number) => void;
 }
 
@@ -57,8 +58,8 @@ export async function clusterDocuments(options: ClusterOptions): Promise<Cluster
   await removeDatabase();
   const instance = await DuckDBInstance.create(folder.database, {
     threads: String(options.workers),
-    memory_limit: '1GB',
-    temp_directory: join(folder.root, 'cluster-spill'),
+    memory_limit: `${options.databaseMebibytes}MiB`,
+    temp_directory: join(folder.scratch, 'cluster-spill'),
   });
   const connection = await instance.connect();
   try {
@@ -81,10 +82,8 @@ export async function clusterDocuments(options: ClusterOptions): Promise<Cluster
 async function cluster(connection: DuckDBConnection, options: ClusterOptions): Promise<ClusterSummary> {
   const { plan, folder, tasks } = options;
   const parts = tasks.flatMap((task) => task.parts.map((part) => join(folder.tasks, part.file)));
-  const total = tasks.reduce((sum, task) => sum + task.documents, 0);
   await loadDocuments(connection, tasks, parts);
   const { exactDuplicates } = await buildClusters(connection, {
-    documents: total,
     exact: plan.deduplication.exact,
     bands: options.bands,
     parts,

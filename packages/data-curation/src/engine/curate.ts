@@ -4,9 +4,12 @@
  * the input only. Cost: each document is read once and its text written twice (part, shard).
  */
 
-import { mkdir, readFile, rm } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
+import { mkdir, readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { refuseSubmitted } from '../cluster/cluster-run.js';
 import { CurationError } from '../errors.js';
 import type { CurationPlan, CurationPlanInput } from '../plan/schema.js';
 import { hashPlan, parseCurationPlan } from '../plan/schema.js';
@@ -15,34 +18,40 @@ import { downloadSources } from '../sources/download.js';
 import type { InputTask } from '../sources/inventory.js';
 import { takeInventory } from '../sources/inventory.js';
 import { canonicalJson } from '../util/canonical-json.js';
+import { LineFile } from '../util/line-file.js';
 import { removeLeftovers, sha256OfText, writeFileWhole } from '../util/files.js';
 import type { TaskResult } from './extract-task.js';
+import { contaminatedPath } from './extract-task.js';
+import { lockFolder } from './folder-lock.js';
+import type { CurationManifest } from './manifest.js';
 import { buildManifest } from './manifest.js';
+import type { MemoryBudget } from './memory-budget.js';
+import { planMemory } from './memory-budget.js';
 import { claimFolder, curateResult, exists, readFinished, readJson } from './output-folder.js';
 import type { References } from './references.js';
 import { loadReferences } from './references.js';
 import type { RunInputs } from './run-inputs.js';
 import { firstDifference } from './run-inputs.js';
-import type { ClusterSummary } from './cluster.js';
+import type { ClusterSummary, StoredTask } from './cluster.js';
 import { clusterDocuments } from './cluster.js';
 import type { Selection } from './select.js';
 import { selectDocuments } from './select.js';
 import type { ShardJob, ShardResult } from './shard-task.js';
-import { shardResultPath } from './shard-task.js';
+import { shardFileName, shardResultPath } from './shard-task.js';
 import { emptyStats, mergeStats } from './task-stats.js';
-import type { TrimSummary } from './trim.js';
-import { trimDocuments } from './trim.js';
+import type { TrimOptions, TrimSummary } from './trim.js';
+import { trimDocuments, wantsTrim } from './trim.js';
 import { trimFiles } from './trim-tasks.js';
 import type { CurateOptions, CurateResult, OutputShard } from './types.js';
 import type { WorkFolder } from './work-folder.js';
-import { pieceName, workFolder } from './work-folder.js';
+import { pieceName, removeWorkFolder, workFolder } from './work-folder.js';
 import { throwIfAborted, WorkerPool } from './worker-pool.js';
 
 /**
  * Runs a plan, or continues it, or returns its finished output.
  * @throws CurationError `PLAN_INVALID`, `OPTION_INVALID`, `INPUT_NOT_FOUND`, `INPUT_INVALID` (with `onBadInput: 'fail'`),
  * `INPUT_CHANGED` (files differ from those of the interrupted run), `OUTPUT_FOLDER_MISMATCH` (another plan's folder),
- * `OUTPUT_CORRUPT`, `ABORTED`, `WORKER_FAILED`.
+ * `OUTPUT_FOLDER_BUSY` (another process works in it), `CLUSTER_RUN_ACTIVE` (submitted to a cluster), `OUTPUT_CORRUPT`, `ABORTED`, `WORKER_FAILED`.
  */
 export async function curate(planInput: CurationPlanInput, options: CurateOptions): Promise<CurateResult> {
   const plan = parseCurationPlan(planInput);
@@ -51,18 +60,28 @@ export async function curate(planInput: CurationPlanInput, options: CurateOption
   if (!Number.isSafeInteger(workers) || workers < 1) {
     throw new CurationError('OPTION_INVALID', `workers is ${workers}.`, { value: workers, remedy: 'Give 1 or more.' });
   }
+  planMemory(plan, workers, options.memoryLimit);
   const outputFolder = resolve(options.outputFolder);
-  await claimFolder(outputFolder, plan, planHash);
+  // Whoever only wants a finished result need not wait for others who want it too.
   const finished = await readFinished(outputFolder, plan, planHash);
   if (finished !== undefined) return finished;
-
-  const run = new CurationRun(plan, planHash, outputFolder, workers, options);
-  return run.execute();
+  const lock = await lockFolder(outputFolder);
+  try {
+    await claimFolder(outputFolder, plan, planHash);
+    await refuseSubmitted(outputFolder);
+    const finishedMeanwhile = await readFinished(outputFolder, plan, planHash);
+    if (finishedMeanwhile !== undefined) return finishedMeanwhile;
+    return await new CurationRun(plan, planHash, outputFolder, workers, options).execute();
+  } finally {
+    await lock.release();
+  }
 }
 
-class CurationRun {
+/** The steps of a run, each of which skips what is finished: `curate` does all of them, a task of a cluster does some. */
+export class CurationRun {
   readonly #folder: WorkFolder;
   readonly #pool: WorkerPool;
+  readonly #budget: MemoryBudget;
   readonly #timings: Record<string, number> = {};
 
   constructor(
@@ -70,22 +89,35 @@ class CurationRun {
     readonly planHash: string,
     readonly outputFolder: string,
     readonly workers: number,
-    readonly options: CurateOptions,
+    readonly options: Omit<CurateOptions, 'outputFolder' | 'workers'>,
+    /** Where this process alone may write; default: the work folder. */
+    scratch?: string,
   ) {
-    this.#folder = workFolder(outputFolder);
-    this.#pool = new WorkerPool(workers, {
-      plan,
-      tasksFolder: this.#folder.tasks,
-      temporaryFolder: join(this.#folder.root, 'spill'),
-    });
+    this.#folder = workFolder(outputFolder, scratch);
+    const budget = planMemory(plan, workers, options.memoryLimit);
+    this.#budget = budget;
+    this.#pool = new WorkerPool(
+      { threads: budget.workers, heapMebibytes: budget.workerHeapMebibytes },
+      {
+        plan,
+        tasksFolder: this.#folder.tasks,
+        temporaryFolder: join(this.#folder.scratch, 'spill'),
+        databaseMebibytes: budget.workerDatabaseMebibytes,
+      },
+    );
   }
 
   async execute(): Promise<CurateResult> {
     try {
       return await this.#steps();
     } finally {
-      await this.#pool.close();
+      await this.close();
     }
+  }
+
+  /** Ends the worker threads. */
+  async close(): Promise<void> {
+    await this.#pool.close();
   }
 
   async #steps(): Promise<CurateResult> {
@@ -95,13 +127,14 @@ class CurationRun {
     for (const name of ['shards', 'heldout', 'mixtures']) await removeLeftovers(join(this.outputFolder, name));
     const references = await loadReferences(this.plan);
     await this.#timed('downloads', () => downloadSources(this.plan, folder.downloads, this.options));
-    const tasks = await this.#timed('inventory', () => this.#inventory(references));
-    const results = await this.#timed('documents', () => this.#extract(tasks));
-    const clusters = await this.#timed('duplicates', () => this.#cluster(results));
-    const trim = await this.#timed('repeated text', () => this.#trim(results));
-    const selection = await this.#timed('selection', () => this.#select(references, results, clusters, trim));
-    const { shards, heldout } = await this.#timed('shards', () => this.#writeShards(selection, results, trim));
-    return this.#finish(tasks, references, results, selection, shards, heldout);
+    const tasks = await this.#timed('inventory', () => this.inventory(references));
+    const results = await this.#timed('documents', () => this.extract(tasks));
+    const clusters = await this.#timed('duplicates', () => this.cluster(results));
+    const trim = await this.#timed('repeated text', () => trimDocuments(this.trimOptions(results)));
+    const selection = await this.#timed('selection', () => this.select(references, results, clusters, trim));
+    const jobs = this.shardJobs(selection, results);
+    await this.#timed('shards', () => this.writeShards(jobs));
+    return this.finish(tasks, references, results, selection, jobs);
   }
 
   async #timed<T>(name: string, step: () => Promise<T>): Promise<T> {
@@ -112,7 +145,7 @@ class CurationRun {
     return value;
   }
 
-  async #inventory({ files }: References): Promise<InputTask[]> {
+  async inventory({ files }: References): Promise<InputTask[]> {
     const tasks = await takeInventory(this.plan, {
       downloads: this.#folder.downloads,
       outputFolder: this.outputFolder,
@@ -136,13 +169,12 @@ class CurationRun {
     return tasks;
   }
 
-  async #extract(tasks: readonly InputTask[]): Promise<TaskResult[]> {
-    const path = (task: InputTask) => join(this.#folder.tasks, `${pieceName(task.task)}.json`);
+  async extract(tasks: readonly InputTask[]): Promise<StoredTask[]> {
     const open: InputTask[] = [];
     let completed = 0;
     const total = tasks.reduce((sum, task) => sum + task.bytes, 0);
     for (const task of tasks) {
-      if (await exists(path(task))) completed += task.bytes;
+      if (await exists(this.#taskResultPath(task))) completed += task.bytes;
       else open.push(task);
     }
     const report = (detail?: string) =>
@@ -156,21 +188,36 @@ class CurationRun {
         report(this.plan.sources[task.source].name);
       },
     });
-    const results: TaskResult[] = [];
-    for (const task of tasks) results.push(await readJson<TaskResult>(path(task)));
-    return results;
+    const stored: StoredTask[] = [];
+    for (const task of tasks) {
+      const { documents, parts } = await this.#taskResult(task);
+      stored.push({ task: task.task, documents, parts });
+    }
+    return stored;
   }
 
-  async #cluster(results: readonly TaskResult[]): Promise<ClusterSummary> {
+  #taskResultPath({ task }: Pick<InputTask, 'task'>): string {
+    return join(this.#folder.tasks, `${pieceName(task)}.json`);
+  }
+
+  /** Counts and examples are read one task at a time: together they would grow with the corpus. */
+  #taskResult(task: Pick<InputTask, 'task'>): Promise<TaskResult> {
+    return readJson<TaskResult>(this.#taskResultPath(task));
+  }
+
+  async cluster(results: readonly StoredTask[]): Promise<ClusterSummary> {
     const folder = this.#folder;
     if ((await exists(folder.clusters)) && (await exists(folder.representatives))) return readJson(folder.clusters);
     const { near } = this.plan.deduplication;
+    // The memory of the workers is the main thread's now.
+    await this.#pool.close();
     return clusterDocuments({
       plan: this.plan,
       folder,
       tasks: results,
       bands: near === false ? 0 : near.bands,
       workers: this.workers,
+      databaseMebibytes: this.#budget.mainDatabaseMebibytes,
       onBand: (completed, total) => {
         throwIfAborted(this.options.signal);
         this.options.onProgress?.({ task: 'find duplicates', completed, total, unit: 'bands' });
@@ -178,29 +225,31 @@ class CurationRun {
     });
   }
 
-  async #trim(results: readonly TaskResult[]): Promise<TrimSummary | undefined> {
+  trimOptions(tasks: readonly StoredTask[]): TrimOptions {
     const { signal, onProgress } = this.options;
-    return trimDocuments({
+    return {
       plan: this.plan,
       folder: this.#folder,
-      tasks: results,
+      tasks,
       pool: this.#pool,
       workers: this.workers,
+      databaseMebibytes: this.#budget.mainDatabaseMebibytes,
       signal,
       onProgress,
-    });
+    };
   }
 
-  async #select(
+  async select(
     references: References,
-    results: readonly TaskResult[],
+    results: readonly StoredTask[],
     clusters: ClusterSummary,
     trim: TrimSummary | undefined,
   ): Promise<Selection> {
     const folder = this.#folder;
     if ((await exists(folder.selection)) && (await exists(folder.decisions))) return readJson(folder.selection);
     const stats = emptyStats();
-    for (const result of results) mergeStats(stats, result.stats, this.plan.output.examples);
+    for (const task of results) mergeStats(stats, (await this.#taskResult(task)).stats, this.plan.output.examples);
+    await this.#pool.close();
     return selectDocuments({
       outputFolder: this.outputFolder,
       plan: this.plan,
@@ -212,37 +261,30 @@ class CurationRun {
       trim,
       evaluationNgrams: references.evaluationNgrams,
       workers: this.workers,
+      databaseMebibytes: this.#budget.mainDatabaseMebibytes,
     });
   }
 
-  async #writeShards(
-    selection: Selection,
-    results: readonly TaskResult[],
-    trim: TrimSummary | undefined,
-  ): Promise<{ shards: OutputShard[]; heldout: OutputShard[] }> {
-    const jobs: ShardJob[] = selection.shards.map((shard) => ({
-      path: join(
-        this.outputFolder,
-        shard.heldout ? 'heldout' : 'shards',
-        `shard-${String(shard.shard).padStart(5, '0')}.parquet`,
-      ),
+  shardJobs({ shards }: Pick<Selection, 'shards'>, tasks: readonly StoredTask[]): ShardJob[] {
+    return shards.map((shard) => ({
+      path: join(this.outputFolder, shard.heldout ? 'heldout' : 'shards', shardFileName(shard.shard)),
       heldout: shard.heldout,
       shard: shard.shard,
       documents: shard.documents,
       textBytes: shard.textBytes,
-      parts: results
-        .slice(shard.firstTask, shard.lastTask + 1)
-        .flatMap((result) => result.parts.map((part) => join(this.#folder.tasks, part.file))),
-      texts:
-        trim === undefined
-          ? []
-          : results
-              .slice(shard.firstTask, shard.lastTask + 1)
-              .filter(({ parts }) => parts.length > 0)
-              .map(({ task }) => trimFiles.texts(this.#folder.trim, task)),
+      parts: tasks.slice(shard.firstTask, shard.lastTask + 1).flatMap(({ task, parts }) =>
+        parts.map(({ file }) => ({
+          path: join(this.#folder.tasks, file),
+          texts: wantsTrim(this.plan) ? trimFiles.texts(this.#folder.trim, task) : undefined,
+        })),
+      ),
       decisions: this.#folder.decisions,
       results: this.#folder.shards,
     }));
+  }
+
+  async writeShards(jobs: readonly ShardJob[]): Promise<void> {
+    for (const folder of new Set(jobs.map((job) => dirname(job.path)))) await mkdir(folder, { recursive: true });
     const open: ShardJob[] = [];
     for (const job of jobs) if (!(await exists(shardResultPath(job)))) open.push(job);
     const total = jobs.reduce((sum, job) => sum + job.documents, 0);
@@ -257,60 +299,78 @@ class CurationRun {
         report();
       },
     });
+  }
+
+  /** Lists the shards, which have to be there, writes the reports and, last, the manifest; then nothing is left to continue from. */
+  async finish(
+    tasks: readonly InputTask[],
+    references: References,
+    results: readonly StoredTask[],
+    { report, mixtures }: Selection,
+    jobs: readonly ShardJob[],
+  ): Promise<CurateResult> {
     const outputs = { shards: [] as OutputShard[], heldout: [] as OutputShard[] };
     for (const job of jobs) {
       const { documents, textBytes, sha256 } = await readJson<ShardResult>(shardResultPath(job));
       outputs[job.heldout ? 'heldout' : 'shards'].push({ path: job.path, documents, textBytes, sha256 });
     }
-    return outputs;
-  }
-
-  async #finish(
-    tasks: readonly InputTask[],
-    references: References,
-    results: readonly TaskResult[],
-    { report, mixtures }: Selection,
-    shards: OutputShard[],
-    heldout: OutputShard[],
-  ): Promise<CurateResult> {
-    const inputs = results.flatMap((result, index) =>
-      result.inputs.map((input) => ({ source: this.plan.sources[tasks[index].source].name, ...input })),
-    );
-    const inputLines = inputs.map((input) => `${canonicalJson(input)}\n`).join('');
-    await writeFileWhole(join(this.outputFolder, 'inputs.jsonl'), inputLines);
+    const inputs = await this.#listInputs(tasks);
     const reportText = `${canonicalJson(report, 2)}\n`;
     const html = renderReport(report);
     await writeFileWhole(join(this.outputFolder, 'report.json'), reportText);
     await writeFileWhole(join(this.outputFolder, 'report.html'), html);
-    const removed = results
-      .flatMap(({ stats }) => stats.contaminated.map((entry) => `${canonicalJson(entry)}\n`))
-      .join('');
-    if (this.plan.decontamination !== undefined) {
-      await writeFileWhole(join(this.outputFolder, 'decontamination.jsonl'), removed);
-    }
     const manifest = buildManifest({
       mixtures,
       references: references.files,
       decontamination:
         this.plan.decontamination === undefined
           ? undefined
-          : { path: 'decontamination.jsonl', sha256: sha256OfText(removed) },
+          : { path: 'decontamination.jsonl', sha256: await this.#listContaminated(results) },
       plan: this.plan,
       planHash: this.planHash,
       outputFolder: this.outputFolder,
-      inputs: {
-        path: 'inputs.jsonl',
-        files: inputs.length,
-        bytes: inputs.reduce((sum, input) => sum + input.bytes, 0),
-        sha256: sha256OfText(inputLines),
-      },
-      shards,
-      heldout,
+      inputs,
+      shards: outputs.shards,
+      heldout: outputs.heldout,
       reportSha256: sha256OfText(reportText),
       reportHtmlSha256: sha256OfText(html),
     });
     await writeFileWhole(join(this.outputFolder, 'manifest.json'), `${canonicalJson(manifest, 2)}\n`);
-    await rm(this.#folder.root, { recursive: true, force: true });
+    await removeWorkFolder(this.#folder);
     return curateResult(this.outputFolder, manifest, report, this.#timings, this.#pool.timings);
+  }
+
+  /** Every input file with its hash. */
+  async #listInputs(tasks: readonly InputTask[]): Promise<CurationManifest['inputs']> {
+    const path = 'inputs.jsonl';
+    const list = new LineFile(join(this.outputFolder, path));
+    let files = 0;
+    let bytes = 0;
+    try {
+      for (const task of tasks) {
+        for (const input of (await this.#taskResult(task)).inputs) {
+          list.add(canonicalJson({ source: this.plan.sources[task.source].name, ...input }));
+          files++;
+          bytes += input.bytes;
+        }
+      }
+      return { path, files, bytes, sha256: list.finish() };
+    } finally {
+      list.discard();
+    }
+  }
+
+  /** Joins the tasks' lists of documents that share text with an evaluation item; returns the hash of the whole. */
+  async #listContaminated(tasks: readonly StoredTask[]): Promise<string> {
+    const list = new LineFile(join(this.outputFolder, 'decontamination.jsonl'));
+    try {
+      for (const { task } of tasks) {
+        const lines = createInterface({ input: createReadStream(contaminatedPath(this.#folder.tasks, task)) });
+        for await (const line of lines) list.add(line);
+      }
+      return list.finish();
+    } finally {
+      list.discard();
+    }
   }
 }

@@ -1,6 +1,8 @@
 /** Entry of a worker thread: does one job after another and answers each. Holds one in-memory DuckDB. */
 
-import { parentPort, workerData } from 'node:worker_threads';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parentPort, threadId, workerData } from 'node:worker_threads';
 import { CurationError } from '../errors.js';
 import { openWorkerDatabase } from './document-store.js';
 import { extractTask } from './extract-task.js';
@@ -9,14 +11,21 @@ import { writeShard } from './shard-task.js';
 import { runTrimJob } from './trim-tasks.js';
 import type { WorkerData, WorkerJob, WorkerReply } from './worker-protocol.js';
 
-const { plan, tasksFolder, temporaryFolder } = workerData as WorkerData;
+const { plan, tasksFolder, temporaryFolder, databaseMebibytes } = workerData as WorkerData;
 const port = parentPort;
 if (port === null) throw new CurationError('WORKER_FAILED', 'curation-worker runs only as a worker thread.');
 
-const database = await openWorkerDatabase(temporaryFolder);
+// A folder of its own: databases that share one name their spill files alike.
+const spill = join(temporaryFolder, String(threadId));
+await mkdir(spill, { recursive: true });
+const database = await openWorkerDatabase(spill, databaseMebibytes);
 let processor: Promise<DocumentProcessor> | undefined;
 
 port.on('message', (job: WorkerJob) => {
+  if (job.kind === 'stop') {
+    database.closeSync();
+    process.exit();
+  }
   run(job).then(
     (timings) => port.postMessage({ ok: true, timings } satisfies WorkerReply),
     (error: unknown) => port.postMessage(describe(error)),
@@ -24,9 +33,9 @@ port.on('message', (job: WorkerJob) => {
 });
 
 /** Returns the milliseconds spent by step. */
-async function run(job: WorkerJob): Promise<Record<string, number>> {
+async function run(job: Exclude<WorkerJob, { kind: 'stop' }>): Promise<Record<string, number>> {
   if (job.kind === 'shard') {
-    await writeShard(job.shard, database);
+    await writeShard(job.shard, database, spill);
     return {};
   }
   if (job.kind === 'trim') {

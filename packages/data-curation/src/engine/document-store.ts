@@ -1,7 +1,7 @@
 /**
  * Where documents that passed the filters wait for the rest of the corpus: Parquet parts of one task, written through an in-memory
  * DuckDB of the worker thread. Columns: see `partColumns`; the bands of the MinHash follow as `band_0`, `band_1`, ...
- * Memory: one part (32 MiB of text).
+ * Memory: one part (8 MiB of text), several times while it is encoded.
  */
 
 import { join } from 'node:path';
@@ -36,14 +36,18 @@ export interface StoredPart {
   sha256: string;
 }
 
-const partBytes = 32 * 1024 * 1024;
+const partBytes = 8 * 1024 * 1024;
 const partColumns =
   'task INTEGER, position INTEGER, id VARCHAR, text VARCHAR, text_bytes INTEGER, source VARCHAR, domain VARCHAR, language VARCHAR, ' +
   'quality DOUBLE, exact_high UBIGINT, exact_low UBIGINT, rank UINTEGER, dropped BOOLEAN';
 
 /** One thread and a fixed memory limit: rows keep their order, and workers do not crowd each other out. */
-export async function openWorkerDatabase(temporaryFolder: string): Promise<DuckDBInstance> {
-  return DuckDBInstance.create(':memory:', { threads: '1', memory_limit: '1GB', temp_directory: temporaryFolder });
+export async function openWorkerDatabase(temporaryFolder: string, mebibytes: number): Promise<DuckDBInstance> {
+  return DuckDBInstance.create(':memory:', {
+    threads: '1',
+    memory_limit: `${mebibytes}MiB`,
+    temp_directory: temporaryFolder,
+  });
 }
 
 export class DocumentStore {

@@ -17,6 +17,7 @@ import { inputError } from '../sources/raw-document.js';
 import { readWarc } from '../sources/warc.js';
 import { canonicalJson } from '../util/canonical-json.js';
 import { writeFileWhole } from '../util/files.js';
+import { LineFile } from '../util/line-file.js';
 import type { StoredPart } from './document-store.js';
 import { DocumentStore } from './document-store.js';
 import type { DocumentProcessor } from './process-document.js';
@@ -30,6 +31,11 @@ export interface TaskResult {
   parts: StoredPart[];
   inputs: { path: string; bytes: number; sha256: string }[];
   stats: TaskStats;
+}
+
+/** Lists the task's contaminated documents; there with `decontamination` in the plan. */
+export function contaminatedPath(folder: string, task: number): string {
+  return join(folder, `${pieceName(task)}-contaminated.jsonl`);
 }
 
 export async function extractTask(
@@ -58,6 +64,9 @@ export async function extractTask(
   const name = pieceName(task.task);
   const writing = await database.connect();
   const reading = await database.connect();
+  const contaminated =
+    plan.decontamination === undefined ? undefined : new LineFile(contaminatedPath(folder, task.task));
+  processor.onContaminated = (document) => contaminated?.add(canonicalJson(document));
   let documents = 0;
   let parts: StoredPart[];
   try {
@@ -69,7 +78,9 @@ export async function extractTask(
       documents++;
     }
     parts = await store.finish();
+    contaminated?.finish();
   } finally {
+    contaminated?.discard();
     reading.closeSync();
     writing.closeSync();
   }

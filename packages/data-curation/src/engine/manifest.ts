@@ -46,6 +46,11 @@ export interface CurationManifest {
   textBytes: number;
 }
 
+/** What shapes the bytes besides the plan and the input. */
+export function softwareVersions(): CurationManifest['software'] {
+  return { package: packageJson.name, version: packageJson.version, duckdb: duckdbVersion() };
+}
+
 export const columnNames = ['id', 'text', 'source', 'domain', 'language', 'quality', 'duplicates', 'weight'];
 
 export function buildManifest(fields: {
@@ -67,7 +72,7 @@ export function buildManifest(fields: {
   });
   return {
     formatVersion: curationFormatVersion,
-    software: { package: packageJson.name, version: packageJson.version, duckdb: duckdbVersion() },
+    software: softwareVersions(),
     planHash: fields.planHash,
     plan: fields.plan,
     columns: columnNames,

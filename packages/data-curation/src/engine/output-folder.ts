@@ -1,6 +1,6 @@
 /** The output folder as a whole: claimed by one plan, recognised when finished, read back. */
 
-import { mkdir, readFile, rm, stat } from 'node:fs/promises';
+import { mkdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CurationError } from '../errors.js';
 import type { CurationPlan } from '../plan/schema.js';
@@ -11,7 +11,7 @@ import type { CurationManifest } from './manifest.js';
 import { shardsOf } from './manifest.js';
 import { hashReferences } from './references.js';
 import type { CurateResult } from './types.js';
-import { workFolder } from './work-folder.js';
+import { removeWorkFolder, workFolder } from './work-folder.js';
 
 /** Marks the folder with the plan, or refuses a folder that holds something else. */
 export async function claimFolder(outputFolder: string, plan: CurationPlan, planHash: string): Promise<void> {
@@ -48,6 +48,7 @@ export async function readFinished(
 ): Promise<CurateResult | undefined> {
   const path = join(outputFolder, 'manifest.json');
   if (!(await exists(path))) return undefined;
+  await claimFolder(outputFolder, plan, planHash);
   const manifest = await readJson<CurationManifest>(path);
   if (manifest.planHash !== planHash) {
     throw new CurationError('OUTPUT_CORRUPT', `${path} belongs to another plan than plan.json.`, {
@@ -69,7 +70,7 @@ export async function readFinished(
       remedy: 'Curate into a new folder.',
     });
   }
-  await rm(workFolder(outputFolder).root, { recursive: true, force: true });
+  await removeWorkFolder(workFolder(outputFolder));
   return curateResult(
     outputFolder,
     manifest,

@@ -16,15 +16,16 @@ import { createQualityScorer } from '../quality/scorer.js';
 import type { RawDocument } from '../sources/raw-document.js';
 import { CandidateDocument } from '../text/candidate.js';
 import { codeLanguageOf } from '../text/file-kinds.js';
-import { naturalLanguage } from '../text/language.js';
+import { loadNaturalLanguage } from '../text/language.js';
 import { wordHashes } from '../text/word-hashes.js';
 import { keyOf, packKey } from '../util/text-key.js';
 import { hash32 } from '../util/hash.js';
 import type { StoredDocument } from './document-store.js';
-import type { TaskStats } from './task-stats.js';
-import { countInto, recordDrop } from './task-stats.js';
+import type { ContaminatedDocument, TaskStats } from './task-stats.js';
+import { countInto, countName, otherLicenses, recordDrop } from './task-stats.js';
 
 const excerptCharacters = 400;
+const maximumLicenseCharacters = 100;
 
 interface AppliedFilter {
   filter: DocumentFilter;
@@ -32,6 +33,7 @@ interface AppliedFilter {
 }
 
 interface ProcessorParts {
+  naturalLanguage: (text: string) => string;
   classifyDomain: (document: CandidateDocument) => string;
   scoreQuality: (document: CandidateDocument) => number;
   evaluationNgrams: NgramIndex | undefined;
@@ -42,6 +44,8 @@ export class DocumentProcessor {
   readonly #parts: ProcessorParts;
   readonly #filters: readonly AppliedFilter[];
   readonly #minHasher: MinHasher | undefined;
+  /** Hears of every document dropped for sharing text with an evaluation item. */
+  onContaminated: ((document: ContaminatedDocument) => void) | undefined;
   /** Milliseconds spent by step since `takeTimings`. */
   #timings: Record<string, number> = {};
   #lap = 0;
@@ -59,6 +63,7 @@ export class DocumentProcessor {
   /** Loads the classifiers and evaluation sets that the plan names. */
   static async create(plan: CurationPlan): Promise<DocumentProcessor> {
     return new DocumentProcessor(plan, {
+      naturalLanguage: await loadNaturalLanguage(),
       classifyDomain: await createDomainClassifier(plan.domains),
       scoreQuality: await createQualityScorer(plan.quality),
       evaluationNgrams: plan.decontamination === undefined ? undefined : await loadNgramIndex(plan.decontamination),
@@ -95,14 +100,15 @@ export class DocumentProcessor {
     if (text.trim() === '') return this.#dropEmpty(document, source, stats, raw.inputBytes);
     document.domain = source.domain ?? this.#parts.classifyDomain(document);
     this.#clock('domain');
-    document.language = document.domain === 'code' ? (codeLanguageOf(path) ?? 'und') : naturalLanguage(text);
+    document.language =
+      document.domain === 'code' ? (codeLanguageOf(path) ?? 'und') : this.#parts.naturalLanguage(text);
     this.#clock('language identification');
     const bytesRead = Buffer.byteLength(text);
     stats.read.textBytes += bytesRead;
     countInto(stats.sources, source.name, 1, bytesRead);
     countInto(stats.domains, document.domain, 1, bytesRead);
     countInto(stats.languages, document.language, 1, bytesRead);
-    stats.licenses[document.license] = (stats.licenses[document.license] ?? 0) + 1;
+    countName(stats.licenses, document.license.slice(0, maximumLicenseCharacters), 1, otherLicenses);
     for (const repair of raw.repairs) countChange(stats, 'encoding repair', repair);
     if (!this.#passesFilters(document, stats, bytesRead)) {
       return this.#plan.mixture.weightCurve === 'fitted' ? this.#describeDropped(document) : undefined;
@@ -166,7 +172,8 @@ export class DocumentProcessor {
     this.#clock('decontamination');
     if (plan === undefined || found === undefined || found.matches < plan.minimumMatches) return false;
     const { id, domain, text } = document;
-    stats.contaminated.push({ id, set: found.set, item: found.item, matches: found.matches });
+    stats.contaminated[found.set] = (stats.contaminated[found.set] ?? 0) + 1;
+    this.onContaminated?.({ id, set: found.set, item: found.item, matches: found.matches });
     const detail = `${found.matches} ${plan.ngramWords}-grams of item ${found.item}`;
     this.recordDrop(stats, 'decontamination', found.set, id, domain, detail, text, bytesRead);
     return true;

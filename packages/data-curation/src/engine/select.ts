@@ -51,14 +51,15 @@ export interface SelectOptions {
   trim: TrimSummary | undefined;
   evaluationNgrams: NgramIndex | undefined;
   workers: number;
+  databaseMebibytes: number;
 }
 
 export async function selectDocuments(options: SelectOptions): Promise<Selection> {
   const { folder } = options;
   const instance = await DuckDBInstance.create(':memory:', {
     threads: String(options.workers),
-    memory_limit: '1GB',
-    temp_directory: join(folder.root, 'selection-spill'),
+    memory_limit: `${options.databaseMebibytes}MiB`,
+    temp_directory: join(folder.scratch, 'selection-spill'),
   });
   const connection = await instance.connect();
   try {

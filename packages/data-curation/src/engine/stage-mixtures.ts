@@ -4,6 +4,7 @@
  * expected number of tokens is the budget and nothing depends on order.
  */
 
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import type { KnownWeightCurve } from '../mixture/weight-curves.js';
@@ -93,6 +94,7 @@ async function writeStage(
       )::INTEGER AS repeats
     FROM eligible JOIN stage_weights USING (domain, duplicates)`);
   const path = `mixtures/${stage.name}.parquet`;
+  await mkdir(join(options.outputFolder, 'mixtures'), { recursive: true });
   await produceFile(join(options.outputFolder, path), async (temporary) => {
     await connection.run(
       `COPY (SELECT shard, row, repeats FROM stage WHERE repeats > 0 ORDER BY shard, row)

@@ -18,10 +18,11 @@ export interface TaskStats {
   licenses: Record<string, number>;
   sources: Record<string, CountedBytes>;
   badInputs: { counts: Record<string, number>; examples: BadInput[] };
-  /** Every document dropped for sharing text with an evaluation item. */
-  contaminated: ContaminatedDocument[];
+  /** By evaluation set: documents dropped for sharing text with one of its items. */
+  contaminated: Record<string, number>;
 }
 
+/** A line of `decontamination.jsonl`. */
 export interface ContaminatedDocument {
   id: string;
   set: string;
@@ -30,6 +31,10 @@ export interface ContaminatedDocument {
 }
 
 const maximumBadInputExamples = 200;
+/** Licences and reasons come from the input: without a limit, their list would grow with it. */
+const maximumNames = 1000;
+export const otherLicenses = 'other licences';
+const otherReasons = 'other reasons';
 
 export function emptyStats(): TaskStats {
   return {
@@ -41,7 +46,7 @@ export function emptyStats(): TaskStats {
     licenses: {},
     sources: {},
     badInputs: { counts: {}, examples: [] },
-    contaminated: [],
+    contaminated: {},
   };
 }
 
@@ -54,6 +59,13 @@ export function countInto(
   const entry = (record[key] ??= { documents: 0, textBytes: 0 });
   entry.documents += documents;
   entry.textBytes += textBytes;
+}
+
+/** Adds to a count whose names the input chooses; once there are many names, new ones are counted together as `rest`. */
+export function countName(counts: Record<string, number>, name: string, count: number, rest: string): void {
+  const isKnown = Object.hasOwn(counts, name) || name === rest;
+  const key = isKnown || Object.keys(counts).length < maximumNames ? name : rest;
+  counts[key] = (Object.hasOwn(counts, key) ? counts[key] : 0) + count;
 }
 
 /** Counts a dropped document; `describe` is called only if it becomes one of the examples, those of smallest rank. */
@@ -75,7 +87,7 @@ export function recordDrop(
 }
 
 export function recordBadInput(stats: TaskStats, location: string, reason: string): void {
-  stats.badInputs.counts[reason] = (stats.badInputs.counts[reason] ?? 0) + 1;
+  countName(stats.badInputs.counts, reason, 1, otherReasons);
   if (stats.badInputs.examples.length < maximumBadInputExamples) stats.badInputs.examples.push({ location, reason });
 }
 
@@ -88,7 +100,7 @@ export function mergeStats(total: TaskStats, part: TaskStats, maximumExamples: n
       countInto(total[key], name, count.documents, count.textBytes);
   }
   for (const [license, count] of Object.entries(part.licenses)) {
-    total.licenses[license] = (total.licenses[license] ?? 0) + count;
+    countName(total.licenses, license, count, otherLicenses);
   }
   for (const [filter, reasons] of Object.entries(part.drops)) {
     for (const [reason, drop] of Object.entries(reasons)) {
@@ -102,9 +114,11 @@ export function mergeStats(total: TaskStats, part: TaskStats, maximumExamples: n
     const entry = (total.changes[filter] ??= {});
     for (const [change, count] of Object.entries(changes)) entry[change] = (entry[change] ?? 0) + count;
   }
-  total.contaminated.push(...part.contaminated);
+  for (const [set, count] of Object.entries(part.contaminated)) {
+    total.contaminated[set] = (total.contaminated[set] ?? 0) + count;
+  }
   for (const [reason, count] of Object.entries(part.badInputs.counts)) {
-    total.badInputs.counts[reason] = (total.badInputs.counts[reason] ?? 0) + count;
+    countName(total.badInputs.counts, reason, count, otherReasons);
   }
   const room = maximumBadInputExamples - total.badInputs.examples.length;
   total.badInputs.examples.push(...part.badInputs.examples.slice(0, Math.max(0, room)));

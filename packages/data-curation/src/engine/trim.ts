@@ -28,6 +28,9 @@ export interface TrimOptions {
   tasks: readonly StoredTask[];
   pool: WorkerPool;
   workers: number;
+  databaseMebibytes: number;
+  /** Which tasks the passes work on; default: all. */
+  includes?: (task: number) => boolean;
   signal?: AbortSignal;
   onProgress?: (event: ProgressEvent) => void;
 }
@@ -39,13 +42,28 @@ export interface TrimSummary extends TrimCounts {
 
 /** Undefined when the plan asks for neither. */
 export async function trimDocuments(options: TrimOptions): Promise<TrimSummary | undefined> {
+  if (!wantsTrim(options.plan)) return undefined;
+  await mkdir(options.folder.trim, { recursive: true });
+  await removeLeftovers(options.folder.trim);
+  await runTrimPass(options, 'scan');
+  await groupScanned(options);
+  if (options.plan.deduplication.substrings !== undefined) {
+    await runTrimPass(options, 'locate');
+    await groupLocated(options);
+  }
+  await runTrimPass(options, 'apply');
+  return summarizeTrim(options);
+}
+
+export function wantsTrim({ deduplication: { lines, substrings } }: CurationPlan): boolean {
+  return lines !== undefined || substrings !== undefined;
+}
+
+/** After `scan` of all tasks: the lines that are too common, and the documents that may hold a repeated substring. */
+export async function groupScanned(options: TrimOptions): Promise<void> {
   const { lines, substrings } = options.plan.deduplication;
-  if (lines === undefined && substrings === undefined) return undefined;
   const folder = options.folder.trim;
-  await mkdir(folder, { recursive: true });
-  await removeLeftovers(folder);
-  const tasks = options.tasks.filter(({ parts }) => parts.length > 0).map(({ task }) => task);
-  await runPass(options, 'scan');
+  const tasks = tasksWithDocuments(options);
   await group(options, trimFiles.commonLines(folder), async () => {
     const files = tasks.map((task) => trimFiles.lines(folder, task));
     return files.length === 0
@@ -53,35 +71,42 @@ export async function trimDocuments(options: TrimOptions): Promise<TrimSummary |
       : `SELECT low, high FROM read_parquet(${sqlList(files)})
          GROUP BY low, high HAVING sum(documents) > ${lines?.maximumDocuments ?? 0} ORDER BY low, high`;
   });
-  if (substrings !== undefined) {
-    await group(options, trimFiles.candidates(folder), async (connection) => {
-      await tableOf(
-        connection,
-        'prints',
-        'low UINTEGER, high UINTEGER, document INTEGER',
-        tasks.map((task) => trimFiles.prints(folder, task)),
-      );
-      return `SELECT DISTINCT document FROM prints
-        SEMI JOIN (SELECT low, high FROM prints GROUP BY low, high HAVING count(*) > 1) USING (low, high) ORDER BY document`;
-    });
-    await runPass(options, 'locate');
-    await group(options, trimFiles.repeats(folder), async (connection) => {
-      await tableOf(
-        connection,
-        'grams',
-        'low UINTEGER, high UINTEGER, document INTEGER, word INTEGER',
-        tasks.map((task) => trimFiles.grams(folder, task)),
-      );
-      return `SELECT grams.document, grams.word FROM grams
-        JOIN (
-          SELECT low, high, min(document::BIGINT * 2147483648 + word) AS first FROM grams GROUP BY low, high HAVING count(*) > 1
-        ) AS repeated USING (low, high)
-        WHERE document::BIGINT * 2147483648 + word <> repeated.first ORDER BY document, word`;
-    });
-  }
-  await runPass(options, 'apply');
+  if (substrings === undefined) return;
+  await group(options, trimFiles.candidates(folder), async (connection) => {
+    await tableOf(
+      connection,
+      'prints',
+      'low UINTEGER, high UINTEGER, document INTEGER',
+      tasks.map((task) => trimFiles.prints(folder, task)),
+    );
+    return `SELECT DISTINCT document FROM prints
+      SEMI JOIN (SELECT low, high FROM prints GROUP BY low, high HAVING count(*) > 1) USING (low, high) ORDER BY document`;
+  });
+}
+
+/** After `locate` of all tasks: every occurrence of a repeated substring but the first. */
+export async function groupLocated(options: TrimOptions): Promise<void> {
+  const folder = options.folder.trim;
+  await group(options, trimFiles.repeats(folder), async (connection) => {
+    await tableOf(
+      connection,
+      'grams',
+      'low UINTEGER, high UINTEGER, document INTEGER, word INTEGER',
+      tasksWithDocuments(options).map((task) => trimFiles.grams(folder, task)),
+    );
+    return `SELECT grams.document, grams.word FROM grams
+      JOIN (
+        SELECT low, high, min(document::BIGINT * 2147483648 + word) AS first FROM grams GROUP BY low, high HAVING count(*) > 1
+      ) AS repeated USING (low, high)
+      WHERE document::BIGINT * 2147483648 + word <> repeated.first ORDER BY document, word`;
+  });
+}
+
+/** After `apply` of all tasks. */
+export async function summarizeTrim(options: Pick<TrimOptions, 'folder' | 'tasks'>): Promise<TrimSummary> {
+  const folder = options.folder.trim;
   const summary: TrimSummary = { lines: 0, substrings: 0, emptied: 0, bytesRemoved: 0, texts: [] };
-  for (const task of tasks) {
+  for (const task of tasksWithDocuments(options)) {
     const counts = JSON.parse(await readFile(trimFiles.done(folder, task, 'apply'), 'utf8')) as TrimCounts;
     for (const key of ['lines', 'substrings', 'emptied', 'bytesRemoved'] as const) summary[key] += counts[key];
     summary.texts.push(trimFiles.texts(folder, task));
@@ -89,7 +114,12 @@ export async function trimDocuments(options: TrimOptions): Promise<TrimSummary |
   return summary;
 }
 
-async function runPass(options: TrimOptions, pass: TrimJob['pass']): Promise<void> {
+function tasksWithDocuments({ tasks }: Pick<TrimOptions, 'tasks'>): number[] {
+  return tasks.filter(({ parts }) => parts.length > 0).map(({ task }) => task);
+}
+
+/** One pass over the tasks that are not finished. */
+export async function runTrimPass(options: TrimOptions, pass: TrimJob['pass']): Promise<void> {
   const { folder } = options;
   const jobs: TrimJob[] = [];
   let first = 0;
@@ -105,7 +135,7 @@ async function runPass(options: TrimOptions, pass: TrimJob['pass']): Promise<voi
       folder: folder.trim,
     };
     first += documents;
-    if (parts.length === 0) continue;
+    if (parts.length === 0 || options.includes?.(task) === false) continue;
     if (await exists(trimFiles.done(folder.trim, task, pass))) completed++;
     else jobs.push(job);
   }
@@ -126,10 +156,12 @@ async function group(
   prepare: (connection: DuckDBConnection) => Promise<string>,
 ): Promise<void> {
   if (await exists(path)) return;
+  // The memory of the workers is this thread's now.
+  await options.pool.close();
   const instance = await DuckDBInstance.create(':memory:', {
     threads: String(options.workers),
-    memory_limit: '1GB',
-    temp_directory: join(options.folder.root, 'trim-spill'),
+    memory_limit: `${options.databaseMebibytes}MiB`,
+    temp_directory: join(options.folder.scratch, 'trim-spill'),
   });
   const connection = await instance.connect();
   try {

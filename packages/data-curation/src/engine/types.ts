@@ -14,8 +14,13 @@ export interface ProgressEvent {
 export interface CurateOptions {
   /** Where everything is written; created if absent. A folder holding another plan's output is refused. */
   outputFolder: string;
-  /** Worker threads for per-document work; default: the number of processors, at most 8. Never changes the output. */
+  /**
+   * Worker threads for per-document work, at most: fewer where `memoryLimit` does not hold them. Default: the number of processors,
+   * at most 8. Never changes the output.
+   */
   workers?: number;
+  /** Bytes of memory that the process may take, everything included; default 2 GiB. What does not fit waits on disk. Never changes the output. */
+  memoryLimit?: number;
   /** Aborting stops after the pieces in flight; a rerun with the same plan continues. */
   signal?: AbortSignal;
   /** Headers for downloads, such as a token: they are no part of the plan, which is written to disk. */

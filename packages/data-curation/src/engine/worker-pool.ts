@@ -15,15 +15,24 @@ export interface BatchOptions<Job> {
   onDone: (job: Job) => void;
 }
 
+export interface PoolSize {
+  threads: number;
+  /** Limit of V8's heap in each thread. */
+  heapMebibytes: number;
+}
+
+/** Part of the heap for young objects: most of what a document needs is garbage before it is old. */
+const youngMebibytes = 32;
+
 export class WorkerPool {
-  readonly #size: number;
+  readonly #size: PoolSize;
   readonly #workerData: WorkerData;
-  /** Threads started so far; they live until `close`, since each loads tables and a database. */
   /** Thread-seconds by step of per-document work. */
   readonly timings: Record<string, number> = {};
+  /** Threads started so far; they live until `close`, since each loads tables and a database. */
   readonly #threads: (Worker | undefined)[] = [];
 
-  constructor(size: number, workerData: WorkerData) {
+  constructor(size: PoolSize, workerData: WorkerData) {
     this.#size = size;
     this.#workerData = workerData;
   }
@@ -47,19 +56,33 @@ export class WorkerPool {
         failure ??= error instanceof Error ? error : new CurationError('WORKER_FAILED', String(error));
       }
     };
-    await Promise.all(Array.from({ length: Math.min(this.#size, jobs.length) }, lane));
+    await Promise.all(Array.from({ length: Math.min(this.#size.threads, jobs.length) }, lane));
     if (failure !== undefined) throw failure;
     throwIfAborted(options.signal);
   }
 
+  /** Ends the threads, which gives their memory back; `run` starts new ones. */
   async close(): Promise<void> {
     const threads = this.#threads.splice(0).filter((thread) => thread !== undefined);
-    await Promise.all(threads.map((thread) => thread.terminate()));
+    await Promise.all(
+      threads.map(async (thread) => {
+        const ended = new Promise((resolve) => thread.once('exit', resolve));
+        thread.postMessage({ kind: 'stop' } satisfies WorkerJob);
+        await ended;
+      }),
+    );
   }
 
   #start(index: number): Worker {
     // Without the parent's flags: some of them (--input-type) make a worker fail.
-    const worker = new Worker(workerUrl(), { workerData: this.#workerData, execArgv: [] });
+    const worker = new Worker(workerUrl(), {
+      workerData: this.#workerData,
+      execArgv: [],
+      resourceLimits: {
+        maxOldGenerationSizeMb: this.#size.heapMebibytes - youngMebibytes,
+        maxYoungGenerationSizeMb: youngMebibytes,
+      },
+    });
     // While a job runs, `ask` hears of a failure; between jobs a dead thread only has to be replaced.
     worker.on('error', () => undefined);
     worker.on('exit', () => {
@@ -96,7 +119,10 @@ function ask(worker: Worker, message: WorkerJob): Promise<Record<string, number>
             'WORKER_FAILED',
             `A worker thread failed: ${error instanceof Error ? error.message : String(error)}.`,
             {
-              remedy: 'Run again to continue; use fewer workers if memory ran out.',
+              remedy:
+                (error as NodeJS.ErrnoException).code === 'ERR_WORKER_OUT_OF_MEMORY'
+                  ? 'Run again with a higher memoryLimit and the same number of workers or fewer, or let in smaller documents.'
+                  : 'Run again to continue.',
               cause: error,
             },
           ),

@@ -10,10 +10,16 @@ export interface WorkerData {
   plan: CurationPlan;
   tasksFolder: string;
   temporaryFolder: string;
+  /** DuckDB's limit. */
+  databaseMebibytes: number;
 }
 
 export type WorkerJob =
-  { kind: 'extract'; task: InputTask } | { kind: 'trim'; trim: TrimJob } | { kind: 'shard'; shard: ShardJob };
+  | { kind: 'extract'; task: InputTask }
+  | { kind: 'trim'; trim: TrimJob }
+  | { kind: 'shard'; shard: ShardJob }
+  /** Answered by the end of the thread. */
+  | { kind: 'stop' };
 
 export type WorkerReply =
   | { ok: true; timings: Record<string, number> }

@@ -76,11 +76,11 @@ export const jsonlSourceSchema = z
       .min(1)
       .default(['**/*.{jsonl,ndjson,jsonl.gz,json.gz,ndjson.gz,jsonl.zst,ndjson.zst}']),
     ...textFields,
-    /** Longer lines are bad input. */
+    /** Longer lines are bad input. Workers hold several copies of a document: see `memoryLimit`. */
     maximumLineBytes: z
       .int()
       .min(1024)
-      .default(32 * 1024 * 1024),
+      .default(8 * 1024 * 1024),
   })
   .refine(hasOneLocation, oneLocation);
 
@@ -113,6 +113,11 @@ export const parquetSourceSchema = z
     ...patterns,
     include: z.array(z.string().min(1)).min(1).default(['**/*.parquet']),
     ...textFields,
+    /** Rows with a longer text are counted and not read. */
+    maximumDocumentBytes: z
+      .int()
+      .min(1024)
+      .default(8 * 1024 * 1024),
   })
   .refine(hasOneLocation, oneLocation);
 

@@ -69,7 +69,7 @@ export async function buildReport(connection: DuckDBConnection, input: ReportInp
       set: name,
       checkedItems: input.evaluationNgrams?.checked[name] ?? 0,
       uncheckedItems: input.evaluationNgrams?.unchecked[name] ?? 0,
-      documents: stats.contaminated.filter(({ set }) => set === name).length,
+      documents: stats.contaminated[name] ?? 0,
     })),
     notes: notes(plan, input),
   };

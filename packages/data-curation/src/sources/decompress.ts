@@ -9,6 +9,8 @@ import { createGunzip } from 'node:zlib';
 import { Decompress } from 'fzstd';
 
 const chunkBytes = 1 << 16;
+const gzipChunkBytes = 1 << 14;
+const zstdSliceBytes = 1 << 11;
 
 export type Compression = 'none' | 'gzip' | 'zstd';
 
@@ -23,7 +25,7 @@ export class DamagedFile extends Error {}
 
 /** Takes compressed pieces, gives what they expand to. `push(undefined)` says that the file is at its end. */
 interface Decompressor {
-  push(raw: Buffer | undefined): Promise<Buffer[]>;
+  push(raw: Buffer | undefined): AsyncIterable<Buffer>;
   readonly failure: string | undefined;
 }
 
@@ -36,8 +38,9 @@ export async function* decompressed(
   try {
     const decompressor =
       compression === 'gzip' ? new GzipDecompressor() : compression === 'zstd' ? new ZstdDecompressor() : undefined;
+    const length = compression === 'gzip' ? gzipChunkBytes : chunkBytes;
     for (;;) {
-      const { bytesRead, buffer } = await handle.read({ buffer: Buffer.alloc(chunkBytes), length: chunkBytes });
+      const { bytesRead, buffer } = await handle.read({ buffer: Buffer.alloc(length), length });
       const raw = buffer.subarray(0, bytesRead);
       if (bytesRead > 0) onRaw(raw);
       if (decompressor === undefined) {
@@ -45,7 +48,7 @@ export async function* decompressed(
         yield raw;
         continue;
       }
-      yield* await decompressor.push(bytesRead === 0 ? undefined : raw);
+      yield* decompressor.push(bytesRead === 0 ? undefined : raw);
       // After damage the rest is read only to be hashed.
       if (bytesRead === 0) {
         if (decompressor.failure !== undefined) {
@@ -74,7 +77,7 @@ class GzipDecompressor implements Decompressor {
     });
   }
 
-  async push(raw: Buffer | undefined): Promise<Buffer[]> {
+  async *push(raw: Buffer | undefined): AsyncGenerator<Buffer> {
     if (this.failure === undefined) {
       await new Promise<void>((resolve) => {
         this.#settle = resolve;
@@ -82,7 +85,7 @@ class GzipDecompressor implements Decompressor {
         else this.#gunzip.write(raw, () => resolve());
       });
     }
-    return this.#output.splice(0);
+    yield* this.#output.splice(0);
   }
 }
 
@@ -91,14 +94,16 @@ class ZstdDecompressor implements Decompressor {
   readonly #stream = new Decompress((data) => this.#output.push(Buffer.from(data)));
   failure: string | undefined;
 
-  push(raw: Buffer | undefined): Promise<Buffer[]> {
-    if (this.failure === undefined) {
+  async *push(raw: Buffer | undefined): AsyncGenerator<Buffer> {
+    for (let start = 0; this.failure === undefined; start += zstdSliceBytes) {
       try {
-        this.#stream.push(raw ?? Buffer.alloc(0), raw === undefined);
+        if (raw === undefined) this.#stream.push(Buffer.alloc(0), true);
+        else this.#stream.push(raw.subarray(start, start + zstdSliceBytes));
       } catch (error) {
         this.failure = error instanceof Error ? error.message : String(error);
       }
+      yield* this.#output.splice(0);
+      if (raw === undefined || start + zstdSliceBytes >= raw.length) return;
     }
-    return Promise.resolve(this.#output.splice(0));
   }
 }

@@ -11,6 +11,7 @@ import { LicenseDetector } from './license-detector.js';
 import type { InputFile, RawDocument, SourceObserver } from './raw-document.js';
 
 const readAheadFiles = 16;
+const readAheadBytes = 4 * 1024 * 1024;
 
 export async function* readFolder(
   source: FolderSourcePlan,
@@ -57,21 +58,33 @@ export async function* readFolder(
   }
 }
 
-/** Reads a list of files in order, the next ones while the last one is worked on. Memory: `window` files. */
+/** Reads a list of files in order, the next ones while the last one is worked on. Memory: a few files, or one large one. */
 class ReadAhead {
-  readonly #paths: string[];
-  readonly #pending: Promise<Buffer | NodeJS.ErrnoException>[] = [];
+  readonly #root: string;
+  readonly #files: readonly InputFile[];
+  readonly #pending: { bytes: number; content: Promise<Buffer | NodeJS.ErrnoException> }[] = [];
   #started = 0;
+  #bytes = 0;
 
   constructor(root: string, files: readonly InputFile[]) {
-    this.#paths = files.map(({ path }) => join(root, path));
+    this.#root = root;
+    this.#files = files;
   }
 
   next(): Promise<Buffer | NodeJS.ErrnoException> {
-    while (this.#pending.length < readAheadFiles && this.#started < this.#paths.length) {
-      const path = this.#paths[this.#started++];
-      this.#pending.push(readFile(path).catch((error: unknown) => error as NodeJS.ErrnoException));
+    while (this.#started < this.#files.length && this.#hasRoom(this.#files[this.#started].bytes)) {
+      const { path, bytes } = this.#files[this.#started++];
+      const content = readFile(join(this.#root, path)).catch((error: unknown) => error as NodeJS.ErrnoException);
+      this.#pending.push({ bytes, content });
+      this.#bytes += bytes;
     }
-    return this.#pending.shift()!;
+    const { bytes, content } = this.#pending.shift()!;
+    this.#bytes -= bytes;
+    return content;
+  }
+
+  #hasRoom(bytes: number): boolean {
+    if (this.#pending.length === 0) return true;
+    return this.#pending.length < readAheadFiles && this.#bytes + bytes <= readAheadBytes;
   }
 }

@@ -1,24 +1,25 @@
 /** Files that appear under their final name only when whole, and their hashes. */
 
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { open, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import writeFileAtomicCallback from 'write-file-atomic';
 
 const temporarySuffix = '.partial';
 
-/** Writes, fsyncs and renames. */
+/** Writes, fsyncs and renames; the folder has to exist. */
 export async function writeFileWhole(path: string, content: string | Uint8Array): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
-  await writeFileAtomicCallback(path, typeof content === 'string' ? content : Buffer.from(content), { fsync: true });
+  await produceFile(path, (temporary) => writeFile(temporary, content));
 }
 
-/** Lets `write` fill a temporary file beside `path`, then fsyncs and renames it. */
+/**
+ * Lets `write` fill a temporary file beside `path`, then fsyncs and renames it. The temporary name is random, since on a shared
+ * folder two machines may have the same process id. The folder has to exist: a process that outlived its run, whose folder was
+ * removed, must fail here and not bring the folder back.
+ */
 export async function produceFile(path: string, write: (temporaryPath: string) => Promise<void>): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
-  const temporary = `${path}.${process.pid}${temporarySuffix}`;
+  const temporary = `${path}.${randomBytes(6).toString('hex')}${temporarySuffix}`;
   try {
     await write(temporary);
     const handle = await open(temporary, 'r+');

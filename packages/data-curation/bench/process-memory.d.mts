@@ -1,0 +1,4 @@
+export function watchMemory(
+  pid: number,
+  milliseconds?: number,
+): () => { peakMebibytes: number; residentMebibytes: number };

@@ -1,0 +1,80 @@
+/**
+ * How a run's memory is divided. Two phases never meet: worker threads read, filter, trim and write, each with a heap and a database of
+ * its own, both limited; between them the main thread groups all documents in one database, while no worker lives. What a worker
+ * needs depends on the largest document that the plan lets in, so the budget decides how many workers there may be, and
+ * never what comes out.
+ */
+
+import { CurationError } from '../errors.js';
+import type { CurationPlan } from '../plan/schema.js';
+
+export const defaultMemoryLimit = 2 * 1024 ** 3;
+
+export interface MemoryBudget {
+  /** Worker threads for per-document work; at most as many as were asked for. */
+  workers: number;
+  /** V8's heap in a worker: it fails with a clear error rather than grow further. */
+  workerHeapMebibytes: number;
+  /** DuckDB's limit in a worker; beyond it, it spills to disk. The same for any number of workers. */
+  workerDatabaseMebibytes: number;
+  /** DuckDB's limit while the main thread groups. */
+  mainDatabaseMebibytes: number;
+}
+
+const mebibyte = 1024 ** 2;
+/** Node, the code, DuckDB's library, and the main thread's lists (about 1 KB for each task of 4 MiB). */
+const processMebibytes = 320;
+/** Tables of the language identifier, filters and hashes, and garbage that V8 has not collected yet. */
+const heapBaseMebibytes = 128;
+/** Copies of one document in a heap: its bytes, its text, the text repaired, its lines and words. */
+const copiesOfDocument = 8;
+/** Outside of heap and database: read-ahead, decompression, freed memory that the allocator keeps. */
+const workerOutsideMebibytes = 48;
+const workerDatabaseMebibytes = 128;
+const smallestMainDatabase = 192;
+
+/** @throws CurationError `OPTION_INVALID` when the limit is too small for the largest document of the plan. */
+export function planMemory(plan: CurationPlan, workers: number, memoryLimit = defaultMemoryLimit): MemoryBudget {
+  if (!Number.isSafeInteger(memoryLimit) || memoryLimit < 1) {
+    throw new CurationError('OPTION_INVALID', `memoryLimit is ${memoryLimit}.`, {
+      value: memoryLimit,
+      remedy: 'Give a number of bytes.',
+    });
+  }
+  const available = Math.floor(memoryLimit / mebibyte) - processMebibytes;
+  const workerHeapMebibytes = heapBaseMebibytes + copiesOfDocument * Math.ceil(largestDocument(plan) / mebibyte);
+  const perWorker = workerHeapMebibytes + workerDatabaseMebibytes + workerOutsideMebibytes;
+  const needed = Math.max(perWorker, smallestMainDatabase);
+  if (available < needed) {
+    throw new CurationError('OPTION_INVALID', `memoryLimit is ${memoryLimit} bytes.`, {
+      value: memoryLimit,
+      remedy: `This plan needs at least ${(processMebibytes + needed) * mebibyte}: raise it, or let in smaller documents (maximumLineBytes, maximumDocumentBytes, maximumRecordBytes, maximumFileBytes).`,
+    });
+  }
+  return {
+    workers: Math.max(1, Math.min(workers, Math.floor(available / perWorker))),
+    workerHeapMebibytes,
+    workerDatabaseMebibytes,
+    mainDatabaseMebibytes: Math.floor(available * 0.6),
+  };
+}
+
+/** Bytes of the largest piece that the plan's sources hold in memory. */
+function largestDocument(plan: CurationPlan): number {
+  return Math.max(
+    ...plan.sources.map((source) => {
+      switch (source.type) {
+        case 'folder':
+          return source.maximumFileBytes;
+        case 'jsonl':
+          return source.maximumLineBytes;
+        case 'parquet':
+          return source.maximumDocumentBytes;
+        case 'warc':
+          return source.maximumRecordBytes;
+        case 'mathProblems':
+          return 0;
+      }
+    }),
+  );
+}
