@@ -2,9 +2,9 @@
  * Submits a curation as Slurm job arrays, one for each stage; called again, it submits what is missing. Inventory and downloads happen
  * here, since the nodes of a cluster often have no way out.
  *
- * Dependencies: an array starts `afterok` its single forerunner, and goes with it (`--kill-on-invalid-dep`). What follows an array
- * starts `afterany` and looks itself whether all pieces are there: so a task that failed and was run again by hand, or that
- * Slurm put back in the queue when a node died, counts for what it published and not for how it ended.
+ * Dependencies: every stage starts `afterok` the last single task before it, and goes when that fails (`--kill-on-invalid-dep`). What
+ * follows an array starts `afterany` and looks itself whether all pieces are there: so a task that failed and was run again by
+ * hand, or that Slurm put back in the queue when a node died, counts for what it published and not for how it ended.
  */
 
 import { randomBytes } from 'node:crypto';
@@ -205,21 +205,23 @@ async function submitStages(
   stages: readonly StageProgress[],
 ): Promise<SubmittedJob[]> {
   const jobs: SubmittedJob[] = [];
-  let before: { jobId: string; isArray: boolean } | undefined;
+  /** The jobs that the next stage waits for, and how. */
+  let dependencies: string[] = [];
+  let single: string[] = [];
   try {
     for (const { name, tasks, open } of stages) {
       if (open.length === 0) continue;
       const args: string[] = [];
       if (tasks > 1) args.push(`--array=${arraySpecification(open)}`);
-      if (before !== undefined) {
-        args.push(
-          `--dependency=${before.isArray ? 'afterany' : 'afterok'}:${before.jobId}`,
-          '--kill-on-invalid-dep=yes',
-        );
-      }
+      if (dependencies.length > 0) args.push(`--dependency=${dependencies.join(',')}`, '--kill-on-invalid-dep=yes');
       const jobId = await submitJob([...args, folder.script(name)]);
       jobs.push({ stage: name, jobId, tasks: open });
-      before = { jobId, isArray: tasks > 1 };
+      if (tasks > 1) {
+        dependencies = [...single, `afterany:${jobId}`];
+      } else {
+        single = [`afterok:${jobId}`];
+        dependencies = single;
+      }
     }
   } catch (error) {
     if (jobs.length > 0) {
