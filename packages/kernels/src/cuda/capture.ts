@@ -2,7 +2,7 @@
  * Recording a function's launches once and replaying them: on `cuda` as a CUDA graph, at the cost of one launch however many operations
  * the function has; on other backends the function simply runs again.
  */
-import type { Tensor } from '@tensorflow/tfjs-core';
+import type { Tensor} from '@tensorflow/tfjs-core';
 import { tidy, keep, type TensorInfo, engine } from '@tensorflow/tfjs-core';
 import { KernelsError } from '../kernels-error';
 import { isRecording } from '../tape/engine-internals';

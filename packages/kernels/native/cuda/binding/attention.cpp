@@ -12,12 +12,6 @@ AttentionShape shape_of(const DeviceCall& call) {
   if (shape.key_value_heads == 0 || shape.head_dimension == 0 || shape.query_heads % shape.key_value_heads != 0) {
     throw Error("INVALID_ARGUMENT", "Query heads must be a multiple of key-value heads.");
   }
-  return shape;
-}
-
-// What attention itself can do.
-AttentionShape computable_shape_of(const DeviceCall& call) {
-  const AttentionShape shape = shape_of(call);
   if (shape.head_dimension % 2 != 0 || shape.head_dimension > 256) {
     throw Error("UNSUPPORTED", "Heads must be of an even size up to 256, but are of " + std::to_string(shape.head_dimension) + ".");
   }
@@ -25,7 +19,7 @@ AttentionShape computable_shape_of(const DeviceCall& call) {
 }
 
 napi_value attention(const DeviceCall& call) {
-  const AttentionShape shape = computable_shape_of(call);
+  const AttentionShape shape = shape_of(call);
   const std::size_t tokens = call.size(4), documents = call.size(5);
   const Workspace workspace(call.context(), attention_workspace_bytes(tokens, shape));
   xgen::cuda::attention(call.stream(), call.floating(6, product(tokens, shape.row())), call.int32(7, documents + 1), documents,
@@ -36,7 +30,7 @@ napi_value attention(const DeviceCall& call) {
 }
 
 napi_value attentionGrad(const DeviceCall& call) {
-  const AttentionShape shape = computable_shape_of(call);
+  const AttentionShape shape = shape_of(call);
   const std::size_t tokens = call.size(4), documents = call.size(5);
   const std::size_t row = shape.row(), out_count = product(tokens, shape.query_heads * shape.head_dimension);
   const Workspace workspace(call.context(), attention_grad_workspace_bytes(tokens, shape));
@@ -57,7 +51,7 @@ napi_value pagedCacheAppend(const DeviceCall& call) {
 }
 
 napi_value pagedAttention(const DeviceCall& call) {
-  const AttentionShape shape = computable_shape_of(call);
+  const AttentionShape shape = shape_of(call);
   const std::size_t tokens = call.size(4), cache_rows = call.size(5), sequences = call.size(6), max_blocks = call.size(7);
   const std::size_t cache = product(cache_rows, shape.key_value_heads * shape.head_dimension);
   const PagedBatch batch = {call.int32(12, sequences + 1), call.int32(13, sequences), call.int32(14, product(sequences, max_blocks)),
