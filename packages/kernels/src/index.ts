@@ -31,14 +31,4 @@ export {
   type InitializedBackend,
 } from './backends/initialize-backend';
 export { setMatmulPrecision, setThreadCount } from './backends/settings';
-export {
-  capture,
-  type CapturedFunction,
-  type DeviceMemory,
-  deviceMemory,
-  type MemoryHolder,
-  resetDeviceMemoryPeaks,
-  storeInBfloat16,
-  synchronizeDevice,
-} from './cuda/index';
 export { type MatmulPrecision, nativeVariants, setNativeVariant } from './native/index';

@@ -5,13 +5,12 @@ import '../gradients/index';
 import { KernelsError } from '../kernels-error';
 import { isHostBackend } from '../ops/host-memory';
 import { backendsUnderTest } from './backends';
-import { compareRun, type Comparison, type Expectation, expectationOf, runCase } from './check-case';
+import { compareRun, type Expectation, expectationOf, runCase } from './check-case';
 import type { OperationCase, OperationDeclaration } from './operation-declaration';
 import { operations } from './operations';
 
 const float32Tolerance = 1e-5;
-/** Of products that round their operands, and of everything that is stored rounded. */
-const roundedTolerance = { float32: 0, tensorfloat32: 1e-3, bfloat16: 1e-2 };
+const bfloat16Tolerance = 1e-2;
 
 const expectations = new Map<OperationCase<unknown>, Expectation>();
 function expectationFor(declaration: OperationDeclaration<unknown>, one: OperationCase<unknown>): Expectation {
@@ -22,17 +21,15 @@ function expectationFor(declaration: OperationDeclaration<unknown>, one: Operati
 
 const backends = await backendsUnderTest();
 
-describe.each(backends)('$label', ({ label, precision, storesBfloat16, skip, activate }) => {
+describe.each(backends)('$label', ({ label, precision, skip, activate }) => {
   if (skip !== undefined) {
     test(`${label} is not here: ${skip}`, (context) => context.skip(skip));
     return;
   }
   beforeAll(activate);
 
-  // In lower precision only the operations that multiply or store in it are of interest; their refusals are the same.
-  const isRounded = (declaration: OperationDeclaration<unknown>): boolean =>
-    precision !== 'float32' && (declaration.usesMatmulPrecision || storesBfloat16 === true);
-  const tested = operations.filter((declaration) => precision === 'float32' || isRounded(declaration));
+  // In bfloat16 only the operations that multiply in it are of interest; their refusals are the same.
+  const tested = operations.filter((declaration) => precision === 'float32' || declaration.usesMatmulPrecision);
   describe.each(tested)('$operation', (declaration) => {
     test.each(declaration.cases)('$name', (one) => {
       const before = memory().numTensors;
@@ -40,12 +37,11 @@ describe.each(backends)('$label', ({ label, precision, storesBfloat16, skip, act
       const run = runCase(declaration, one);
       const comparisons = compareRun(declaration, run, expected);
       run.dispose();
-      const exact = declaration.tolerance ?? float32Tolerance;
-      const tolerance = isRounded(declaration) ? Math.max(exact, roundedTolerance[precision]) : exact;
-      // Over a few elements rounding errors don't average out.
-      const allowed = ({ what }: Comparison): number =>
-        isRounded(declaration) && what.endsWith('single elements') ? 2 * tolerance : tolerance;
-      expect(comparisons.filter((one) => !(one.error <= allowed(one)))).toEqual([]);
+      const tolerance =
+        precision === 'bfloat16' && declaration.usesMatmulPrecision
+          ? bfloat16Tolerance
+          : (declaration.tolerance ?? float32Tolerance);
+      expect(comparisons.filter(({ error }) => !(error <= tolerance))).toEqual([]);
       expect(memory().numTensors - before, 'tensors leaked').toBe(0);
     });
 
