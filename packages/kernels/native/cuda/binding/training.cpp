@@ -102,22 +102,11 @@ napi_value globalNorm(const DeviceCall& call) {
   return nullptr;
 }
 
-napi_value sampleTokens(const DeviceCall& call) {
-  const std::size_t rows = call.size(0), vocabulary = call.size(1);
-  if (vocabulary == 0) throw Error("INVALID_ARGUMENT", "There are no logits to draw from.");
-  const Workspace workspace(call.context(), sample_tokens_workspace_bytes(rows, vocabulary));
-  const SamplingOptions options = {call.float32(3, rows), call.int32(4, rows), call.float32(5, rows), call.float32(6, rows),
-                                   call.float32(7, rows)};
-  sample_tokens(call.stream(), call.floating(2, product(rows, vocabulary)), options, call.int32(8, rows), call.float32(9, rows), rows,
-                vocabulary, workspace.data());
-  return nullptr;
-}
-
 }  // namespace
 
 const Registration kTrainingFunctions[] = {
     XGEN_REGISTER_DEVICE(linearCrossEntropy), XGEN_REGISTER_DEVICE(linearCrossEntropyGrad), XGEN_REGISTER_DEVICE(adamW),
-    XGEN_REGISTER_DEVICE(globalNorm),         XGEN_REGISTER_DEVICE(sampleTokens),           {nullptr, nullptr},
+    XGEN_REGISTER_DEVICE(globalNorm),         {nullptr, nullptr},
 };
 
 }  // namespace xgen::cuda::binding

@@ -164,7 +164,7 @@ struct AddInputs {
   const void* data[kAddInputs];
 };
 
-__global__ void __launch_bounds__(kThreads) add_kernel(AddInputs inputs, unsigned inputs_count, void* out, ElementType type,
+__global__ void __launch_bounds__(kThreads) add_kernel(const __grid_constant__ AddInputs inputs, unsigned inputs_count, void* out, ElementType type,
                                                        std::size_t count) {
   const std::size_t i = (static_cast<std::size_t>(blockIdx.x) * kThreads + threadIdx.x) * kVector;
   if (i >= count) return;

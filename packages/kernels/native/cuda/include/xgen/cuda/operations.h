@@ -100,24 +100,6 @@ void attention_grad(Stream stream, ConstArray qkv, const std::int32_t* cumulativ
                     void* workspace, ErrorFlag* error);
 std::size_t attention_grad_workspace_bytes(std::size_t tokens, const AttentionShape& shape);
 
-// Writes keys and values of each row of qkv to cache row slots[i]; rows with slot kUnused, and bad slots, are skipped. No slot may be
-// named twice in one call. qkv float, both caches of one float type.
-void paged_cache_append(Stream stream, Array key_cache, Array value_cache, std::size_t cache_rows, ConstArray qkv,
-                        const std::int32_t* slots, std::size_t tokens, const AttentionShape& shape, ErrorFlag* error);
-
-struct PagedBatch {
-  const std::int32_t* cumulative_query_lengths;  // sequences + 1
-  const std::int32_t* context_lengths;           // sequences; kUnused: its rows of out become 0
-  const std::int32_t* block_tables;              // sequences x max_blocks
-  std::size_t sequences, max_blocks, block_size, cache_rows;
-};
-// qkv and out share one type; caches of one float type; qkv bfloat16 needs bfloat16 caches. The work depends on the contents of the
-// lengths, the launch only on the sizes here: keep max_blocks * block_size near the longest context.
-// Keys in blocks that block_tables does not name properly are left out, and `error` set.
-void paged_attention(Stream stream, ConstArray qkv, ConstArray key_cache, ConstArray value_cache, const PagedBatch& batch, Array out,
-                     std::size_t tokens, const AttentionShape& shape, void* workspace, ErrorFlag* error);
-std::size_t paged_attention_workspace_bytes(const PagedBatch& batch, std::size_t tokens, const AttentionShape& shape);
-
 // ------------------------------------------------------------------------------------------------------- cross-entropy
 
 // The parts of linear + cross-entropy around the matrix products. Logits come in chunks [rows, columns] (row stride in elements)
@@ -137,7 +119,7 @@ void cross_entropy_chunk(Stream stream, ConstArray logits, const LogitsChunk& ch
 void cross_entropy_finish(Stream stream, const CrossEntropyState& state, const std::int32_t* targets, std::int32_t ignore_index,
                           std::size_t vocabulary, float* log_probabilities, float* log_sum_exp, std::size_t rows, ErrorFlag* error);
 // Gradient of a chunk's logits: dy[row] * ((column == target) - exp(logit - log_sum_exp[row])); 0 where the target is ignore_index.
-// In place where both have one type, else apart; both float, one stride.
+// In place where both have one type, else apart; both float, one stride. Rows with a bad target are unspecified.
 void cross_entropy_grad_chunk(Stream stream, ConstArray logits, Array d_logits, const LogitsChunk& chunk,
                               const std::int32_t* targets, std::int32_t ignore_index, const float* log_sum_exp, const float* dy);
 
@@ -183,20 +165,6 @@ std::size_t plan_global_norm(NormTensor* tensors, std::size_t count);
 void global_norm(Stream stream, const NormTensor* tensors, std::size_t count, std::size_t pieces, float maximum_norm, float* norm,
                  float* scale, void* workspace);
 std::size_t global_norm_workspace_bytes(std::size_t pieces);
-
-// ------------------------------------------------------------------------------------------------------------- sampling
-
-struct SamplingOptions {  // all [rows], device memory
-  const float* temperature;
-  const std::int32_t* top_k;
-  const float* top_p;
-  const float* min_p;
-  const float* uniforms;
-};
-// logits float. Probabilities are summed as 64-bit integers (units of 2^-44 of the largest), so sums do not depend on any order.
-void sample_tokens(Stream stream, ConstArray logits, const SamplingOptions& options, std::int32_t* ids, float* log_probabilities,
-                   std::size_t rows, std::size_t vocabulary, void* workspace);
-std::size_t sample_tokens_workspace_bytes(std::size_t rows, std::size_t vocabulary);
 
 // --------------------------------------------------------------------------------------------- stock tensor operations
 
