@@ -1,4 +1,4 @@
-/** Twenty kills at random moments, each followed by a rerun in the same folder: no byte of the result may change. */
+/** Twenty kills at random moments of every stage, each followed by a rerun in the same folder: no byte of the result may change. */
 
 import { spawn } from 'node:child_process';
 import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
@@ -12,8 +12,18 @@ import { code, prose } from './corpus.js';
 import { hashFolder } from './folder-hash.js';
 
 const wantedKills = 20;
+/** A kill comes at a random moment after the first news of one of these; what follows without news is hit too. */
+const stages = [
+  'start',
+  'read and filter',
+  'find duplicates',
+  'repeated text: scan',
+  'repeated text: locate',
+  'repeated text: apply',
+  'write shards',
+];
 
-it(`gives the same bytes after ${wantedKills} kills at random moments`, async () => {
+it(`gives the same bytes after ${wantedKills} kills at random moments of every stage`, async () => {
   const root = await mkdtemp(join(tmpdir(), 'kills-'));
   try {
     const footer = 'This line stands at the end of every page of this site.';
@@ -40,20 +50,19 @@ it(`gives the same bytes after ${wantedKills} kills at random moments`, async ()
 
     const random = seededRandom(Date.now() % 1e9);
     const output = join(root, 'killed');
-    let kills = 0;
-    let fullRun = 4000;
-    while (kills < wantedKills) {
-      const start = performance.now();
-      const killed = await runUntil(plan, output, random() * fullRun);
-      if (killed) {
+    const killedIn = new Map<string, number>();
+    for (let kills = 0; kills < wantedKills;) {
+      const stage = stages[kills % stages.length];
+      if (await runUntil(plan, output, stage, random() * 250)) {
         kills++;
+        killedIn.set(stage, (killedIn.get(stage) ?? 0) + 1);
         continue;
       }
       // It came to its end first: that has to be right too, and the next one starts afresh.
-      fullRun = performance.now() - start;
       expect(await hashFolder(output)).toEqual(expected);
       await rm(output, { recursive: true, force: true });
     }
+    expect([...killedIn.keys()].sort()).toEqual([...stages].sort());
     await curate(plan, { outputFolder: output, workers: 2 });
     expect(await hashFolder(output)).toEqual(expected);
     expect(await stat(join(output, '.work')).catch(() => undefined)).toBeUndefined();
@@ -62,13 +71,29 @@ it(`gives the same bytes after ${wantedKills} kills at random moments`, async ()
   }
 });
 
-/** True when the process was killed, false when it ended by itself first. */
-async function runUntil(plan: CurationPlanInput, outputFolder: string, milliseconds: number): Promise<boolean> {
+/** True when the process was killed, some milliseconds after it reached the stage; false when it ended by itself first. */
+async function runUntil(
+  plan: CurationPlanInput,
+  outputFolder: string,
+  stage: string,
+  milliseconds: number,
+): Promise<boolean> {
   const script = `
     import { curate } from ${JSON.stringify(new URL('../dist/index.js', import.meta.url).href)};
-    await curate(${JSON.stringify(plan)}, { outputFolder: ${JSON.stringify(outputFolder)}, workers: 2 });`;
-  const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: 'inherit' });
-  const timer = setTimeout(() => child.kill('SIGKILL'), milliseconds);
+    console.log('start');
+    await curate(${JSON.stringify(plan)}, {
+      outputFolder: ${JSON.stringify(outputFolder)},
+      workers: 2,
+      onProgress: ({ task, detail }) => console.log(task === 'repeated text' ? task + ': ' + detail : task),
+    });`;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let timer: NodeJS.Timeout | undefined;
+  child.stdout.on('data', (data: Buffer) => {
+    if (!data.toString().split('\n').includes(stage)) return;
+    timer ??= setTimeout(() => child.kill('SIGKILL'), milliseconds);
+  });
   const [exit, signal] = await new Promise<[number | null, string | null]>((resolve) =>
     child.on('exit', (code_, signal_) => resolve([code_, signal_])),
   );

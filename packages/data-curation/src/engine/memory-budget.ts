@@ -26,9 +26,11 @@ const mebibyte = 1024 ** 2;
 const processMebibytes = 320;
 /** Tables of the language identifier, filters and hashes, and garbage that V8 has not collected yet. */
 const heapBaseMebibytes = 128;
-/** Copies of one document in a heap: its bytes, its text, the text repaired, its lines and words. */
-const copiesOfDocument = 8;
-/** Outside of heap and database: read-ahead, decompression, freed memory that the allocator keeps. */
+/** Copies of a document in a heap until the `length` filter has seen it: as bytes, parsed, repaired. */
+const copiesWhenRead = 8;
+/** What a character costs after that, in a document of nothing but short lines and words: lists and tables of them. */
+const bytesPerCharacter = 48;
+/** Outside of heap and database: read-ahead, decompression, tables of n-grams, freed memory that the allocator keeps. */
 const workerOutsideMebibytes = 48;
 const workerDatabaseMebibytes = 128;
 const smallestMainDatabase = 192;
@@ -42,13 +44,16 @@ export function planMemory(plan: CurationPlan, workers: number, memoryLimit = de
     });
   }
   const available = Math.floor(memoryLimit / mebibyte) - processMebibytes;
-  const workerHeapMebibytes = heapBaseMebibytes + copiesOfDocument * Math.ceil(largestDocument(plan) / mebibyte);
+  const largest = largestDocument(plan);
+  const filtered = Math.min(largest, largestAfterLength(plan));
+  const workerHeapMebibytes =
+    heapBaseMebibytes + Math.ceil((copiesWhenRead * largest + bytesPerCharacter * filtered) / mebibyte);
   const perWorker = workerHeapMebibytes + workerDatabaseMebibytes + workerOutsideMebibytes;
   const needed = Math.max(perWorker, smallestMainDatabase);
   if (available < needed) {
     throw new CurationError('OPTION_INVALID', `memoryLimit is ${memoryLimit} bytes.`, {
       value: memoryLimit,
-      remedy: `This plan needs at least ${(processMebibytes + needed) * mebibyte}: raise it, or let in smaller documents (maximumLineBytes, maximumDocumentBytes, maximumRecordBytes, maximumFileBytes).`,
+      remedy: `This plan needs at least ${(processMebibytes + needed) * mebibyte}: raise it, or let in smaller documents (maximumLineBytes, maximumDocumentBytes, maximumRecordBytes, maximumFileBytes of the sources; maximumCharacters of the length filter).`,
     });
   }
   return {
@@ -77,4 +82,10 @@ function largestDocument(plan: CurationPlan): number {
       }
     }),
   );
+}
+
+/** Characters that the `length` filter lets through, if one stands before the filters that cost memory and holds for all documents. */
+function largestAfterLength({ filters }: CurationPlan): number {
+  const [first] = filters;
+  return first?.filter === 'length' && first.domains === undefined ? first.maximumCharacters : Infinity;
 }
