@@ -19,7 +19,9 @@ import { curationStatus } from '../src/cluster/status.js';
 import type { CurationStatus } from '../src/cluster/status.js';
 import { submitCuration } from '../src/cluster/submit.js';
 import { curate } from '../src/engine/curate.js';
+import { exists } from '../src/engine/output-folder.js';
 import { verifyCuration } from '../src/engine/verify.js';
+import { workFolder } from '../src/engine/work-folder.js';
 import { inputFile, inputFiles, writeInput } from './cluster/plan.js';
 import { missingPrograms, nodeNames, SlurmCluster } from './cluster/slurm-cluster.js';
 import { hashFolder } from './folder-hash.js';
@@ -95,6 +97,8 @@ it.skipIf(missing.length > 0)(
       );
       expect(again.jobs[0].stage).toBe('duplicates');
       await until('the run to finish', () => statusWhen(outputFolder, 'finished'));
+      // The manifest ends the run; its task then clears up.
+      await until('the work folder to go', async () => !(await exists(workFolder(outputFolder).root)));
       expect(await hashFolder(outputFolder)).toEqual(await hashFolder(join(root, 'local')));
       await verifyCuration(outputFolder);
       expect((await submitCuration(plan, options)).finished?.shards.length).toBeGreaterThan(1);

@@ -5,7 +5,7 @@
 
 import { readdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import type { StoredTask } from '../engine/cluster.js';
+import type { StoredTask } from '../engine/duplicate-clusters.js';
 import { exists, readJson } from '../engine/output-folder.js';
 import type { RunInputs } from '../engine/run-inputs.js';
 import type { Selection } from '../engine/select.js';

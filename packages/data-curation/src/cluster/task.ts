@@ -14,7 +14,7 @@ import type { RunInputs } from '../engine/run-inputs.js';
 import { firstDifference } from '../engine/run-inputs.js';
 import { groupLocated, groupScanned, runTrimPass, summarizeTrim, wantsTrim } from '../engine/trim.js';
 import type { CurateOptions } from '../engine/types.js';
-import { workFolder } from '../engine/work-folder.js';
+import { removeWorkFolder, workFolder } from '../engine/work-folder.js';
 import { CurationError } from '../errors.js';
 import type { InputTask } from '../sources/inventory.js';
 import { canonicalJson } from '../util/canonical-json.js';
@@ -48,7 +48,19 @@ export interface CurationTaskOptions extends Pick<CurateOptions, 'signal' | 'onP
  */
 export async function runCurationTask(options: CurationTaskOptions): Promise<void> {
   const outputFolder = resolve(options.outputFolder);
-  if (await exists(join(outputFolder, 'manifest.json'))) return;
+  const isFinished = () => exists(join(outputFolder, 'manifest.json'));
+  if (await isFinished()) return;
+  try {
+    await runOpenTask(options, outputFolder);
+  } catch (error) {
+    // Another process may finish the run at any moment, and takes the work folder away under this one.
+    if (!(await isFinished())) throw error;
+    // What this one wrote there meanwhile may have kept the folder from going.
+    await removeWorkFolder(workFolder(outputFolder));
+  }
+}
+
+async function runOpenTask(options: CurationTaskOptions, outputFolder: string): Promise<void> {
   const run = await loadClusterRun(outputFolder, options.runId);
   const stages = stagesOf(run.plan, run.tasks);
   const index = stages.findIndex(({ name }) => name === options.stage);
@@ -86,8 +98,6 @@ export async function runCurationTask(options: CurationTaskOptions): Promise<voi
     }
     await rm(folder.failure(stage.name, task), { force: true });
   } catch (error) {
-    // A run that another process has finished meanwhile takes its folder with it.
-    if (await exists(join(outputFolder, 'manifest.json'))) return;
     const { code, message } = error as { code?: unknown; message?: unknown };
     const failure: FailureNote = {
       ...attempt,

@@ -17,7 +17,7 @@ import type { StageReport } from '../report/types.js';
 import { produceFile, sha256OfFile } from '../util/files.js';
 import { hash32 } from '../util/hash.js';
 import { sqlString } from '../util/sql.js';
-import type { ClusterSummary } from './cluster.js';
+import type { ClusterSummary } from './duplicate-clusters.js';
 
 export interface StageMixture {
   name: string;

@@ -14,7 +14,7 @@ import { DuckDBInstance } from '@duckdb/node-api';
 import type { CurationPlan } from '../plan/schema.js';
 import { produceFile, removeLeftovers } from '../util/files.js';
 import { sqlList, sqlString } from '../util/sql.js';
-import type { StoredTask } from './cluster.js';
+import type { StoredTask } from './duplicate-clusters.js';
 import { exists } from './output-folder.js';
 import type { TrimCounts, TrimJob } from './trim-tasks.js';
 import { trimFiles } from './trim-tasks.js';

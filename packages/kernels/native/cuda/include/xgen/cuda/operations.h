@@ -35,7 +35,7 @@ struct ConstArray {
 };
 
 // What kernels found wrong, in device memory, all zero before.
-enum class DeviceError : std::uint32_t { none, ids, targets, slots, cumulative_lengths, context_lengths, block_tables };
+enum class DeviceError : std::uint32_t { none, ids, targets, cumulative_lengths };
 struct ErrorFlag {
   std::uint32_t code;      // a DeviceError
   std::int32_t value;      // the offending entry
@@ -46,9 +46,6 @@ struct ErrorFlag {
 // hook, std::runtime_error is thrown.
 using LaunchFailureHook = void (*)(const char* operation, const char* message);
 void set_launch_failure_hook(LaunchFailureHook hook);
-
-// An entry of a slots or contextLengths array that stands for "no row here": lets a captured graph of B rows serve fewer.
-constexpr std::int32_t kUnused = INT32_MIN;
 
 // ---------------------------------------------------------------------------------------------------------------- rows
 
