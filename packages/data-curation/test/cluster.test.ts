@@ -90,7 +90,7 @@ describe('tasks', () => {
     for (const stage of stagesOf(parseCurationPlan(plan), 1)) {
       for (const task of tasksOf(stage)) {
         const command = await commandOf(stage, task);
-        let longest = 1500;
+        let longest = 400;
         let ended = await runProgram(command, { killAfter: random() * longest });
         while (ended.killed) {
           kills++;
