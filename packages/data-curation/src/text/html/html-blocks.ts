@@ -1,7 +1,8 @@
 /**
  * HTML → blocks of visible text, in order. What is never text (scripts, styles, forms, navigation) is left out; code keeps its line
  * breaks; maths is kept as TeX: MathML with a TeX annotation, MathJax scripts, KaTeX. Tokens come from `htmlparser2`.
- * Memory: the blocks. Pages nested deeper than 512 elements are refused: they are bombs, not pages.
+ * Memory: the blocks. Cost: one pass, whatever the page holds: nothing looks back over the text or over all attributes of an element.
+ * Pages nested deeper than 512 elements are refused: they are bombs, not pages.
  */
 
 import { Parser } from 'htmlparser2';
@@ -33,6 +34,7 @@ const blockElements = new Set(
   ),
 );
 const headings = new Set(['h1', 'h2', 'h3', 'h4', 'h5', 'h6']);
+const displayStyle = '{\\displaystyle';
 /** Parts of maths that repeat the formula for eyes only. */
 const visualMaths = /\b(?:katex-html|MathJax(?:_Preview|_CHTML|_SVG)?|mjx-assistive-mml|mwe-math-fallback-image-\w+)\b/;
 
@@ -42,13 +44,36 @@ interface OpenElement {
   isMain: boolean;
 }
 
+/** The only attributes that matter; the rest is not even held. */
+const wantedAttributes = new Set(['class', 'display', 'encoding', 'hidden', 'role', 'style', 'type']);
+
 export function htmlBlocks(html: string): HtmlBlock[] {
   const collector = new BlockCollector();
+  // An element is opened by what comes after its attributes.
+  let opening: { name: string; attributes: Record<string, string> } | undefined;
+  const settle = () => {
+    if (opening === undefined) return;
+    const { name, attributes } = opening;
+    opening = undefined;
+    collector.open(name, attributes);
+  };
   const parser = new Parser(
     {
-      onopentag: (name, attributes) => collector.open(name, attributes),
-      ontext: (text) => collector.text(text),
-      onclosetag: (name) => collector.close(name),
+      onopentagname: (name) => {
+        settle();
+        opening = { name, attributes: {} };
+      },
+      onattribute: (name, value) => {
+        if (opening !== undefined && wantedAttributes.has(name)) opening.attributes[name] ??= value;
+      },
+      ontext: (text) => {
+        settle();
+        collector.text(text);
+      },
+      onclosetag: (name) => {
+        settle();
+        collector.close(name);
+      },
     },
     { decodeEntities: true, lowerCaseTags: true },
   );
@@ -66,6 +91,8 @@ class BlockCollector {
   #mainDepth = 0;
   #kind: BlockKind = 'text';
   #text = '';
+  /** Whether `#text` is empty or ends in white space. */
+  #atSpace = true;
   #linkCharacters = 0;
   /** TeX is collected while inside an annotation or a MathJax script. */
   #tex: string | undefined;
@@ -92,10 +119,10 @@ class BlockCollector {
     this.#stack.push({ name, skip, isMain });
     if (skip) this.#skipDepth++;
     if (this.#skipDepth > 0 || isTexScript) return;
-    if (name === 'br') this.#text += '\n';
+    if (name === 'br') this.#append('\n');
     if (name === 'a') this.#linkDepth++;
     if (name === 'td' || name === 'th') {
-      if (this.#text !== '') this.#text += ' | ';
+      if (this.#text !== '') this.#append(' | ');
     } else if (blockElements.has(name)) {
       this.#endBlock();
       if (headings.has(name)) this.#kind = 'heading';
@@ -117,8 +144,8 @@ class BlockCollector {
     }
     if (this.#skipDepth > 0) return;
     const piece = this.#preDepth > 0 ? text : text.replace(/\s+/g, ' ');
-    const added = this.#preDepth === 0 && (this.#text === '' || /\s$/.test(this.#text)) ? piece.trimStart() : piece;
-    this.#text += added;
+    const added = this.#preDepth === 0 && this.#atSpace ? piece.trimStart() : piece;
+    this.#append(added);
     if (this.#linkDepth > 0) this.#linkCharacters += added.trim().length;
   }
 
@@ -140,6 +167,12 @@ class BlockCollector {
     if (blockElements.has(name) && name !== 'td' && name !== 'th') this.#endBlock();
   }
 
+  #append(text: string): void {
+    if (text === '') return;
+    this.#text += text;
+    this.#atSpace = /\s/.test(text.at(-1)!);
+  }
+
   finish(): HtmlBlock[] {
     this.#endBlock();
     return this.#blocks;
@@ -148,13 +181,12 @@ class BlockCollector {
   #addTex(tex: string): void {
     this.#tex = undefined;
     // Wikipedia wraps every formula in \displaystyle.
-    const formula = tex
-      .trim()
-      .replace(/^\{\\displaystyle\s*([\s\S]*)\}$/, '$1')
-      .trim();
+    const trimmed = tex.trim();
+    const isWrapped = trimmed.startsWith(displayStyle) && trimmed.endsWith('}');
+    const formula = isWrapped ? trimmed.slice(displayStyle.length, -1).trim() : trimmed;
     if (formula === '') return;
     if (!this.#isDisplayMaths) {
-      this.#text += `$${formula}$`;
+      this.#append(`$${formula}$`);
       return;
     }
     this.#isDisplayMaths = false;
@@ -181,6 +213,7 @@ class BlockCollector {
       if (this.#blocks.length > maximumBlocks) throw new HtmlTooComplex(`HTML with more than ${maximumBlocks} blocks`);
     }
     this.#text = '';
+    this.#atSpace = true;
     this.#linkCharacters = 0;
     this.#kind = 'text';
   }
