@@ -110,7 +110,13 @@ function leadsContent(blocks: readonly HtmlBlock[], grades: readonly Grade[], in
   return false;
 }
 
+/** Counts word by word: a list of all words of a page may be many times its size. */
 function stopWordShare(text: string): number {
-  const words = text.toLowerCase().match(/[\p{L}']+/gu) ?? [];
-  return words.filter((word) => stopWords.has(word)).length / Math.max(1, words.length);
+  let words = 0;
+  let stops = 0;
+  for (const [word] of text.toLowerCase().matchAll(/[\p{L}']+/gu)) {
+    words++;
+    if (stopWords.has(word)) stops++;
+  }
+  return stops / Math.max(1, words);
 }

@@ -6,6 +6,7 @@
  */
 
 import { Parser } from 'htmlparser2';
+import { TextBuffer } from './text-buffer.js';
 
 export type BlockKind = 'text' | 'heading' | 'item' | 'code' | 'maths' | 'row';
 
@@ -22,6 +23,7 @@ export interface HtmlBlock {
 export class HtmlTooComplex extends Error {}
 
 const maximumDepth = 512;
+const pieceCharacters = 1 << 16;
 const maximumBlocks = 200_000;
 const skipped = new Set(
   'script style noscript template svg canvas iframe object embed form button select textarea input nav footer aside dialog menu audio video map head'.split(
@@ -82,6 +84,20 @@ export function htmlBlocks(html: string): HtmlBlock[] {
   return collector.finish();
 }
 
+/** Line by line: a list of millions of lines would be many times the text. */
+function trimLines(text: string): string {
+  if (!text.includes('\n')) return text;
+  const trimmed = new TextBuffer();
+  for (let start = 0; start <= text.length;) {
+    const found = text.indexOf('\n', start);
+    const end = found === -1 ? text.length : found;
+    trimmed.add(text.slice(start, end).trim());
+    if (found !== -1) trimmed.add('\n');
+    start = end + 1;
+  }
+  return trimmed.take();
+}
+
 class BlockCollector {
   readonly #blocks: HtmlBlock[] = [];
   readonly #stack: OpenElement[] = [];
@@ -90,12 +106,10 @@ class BlockCollector {
   #linkDepth = 0;
   #mainDepth = 0;
   #kind: BlockKind = 'text';
-  #text = '';
-  /** Whether `#text` is empty or ends in white space. */
-  #atSpace = true;
+  readonly #text = new TextBuffer();
   #linkCharacters = 0;
   /** TeX is collected while inside an annotation or a MathJax script. */
-  #tex: string | undefined;
+  #tex: TextBuffer | undefined;
   #isDisplayMaths = false;
 
   open(name: string, attributes: Record<string, string>): void {
@@ -104,7 +118,7 @@ class BlockCollector {
     const isTexScript = name === 'script' && /^math\/tex/.test(attributes.type ?? '');
     const isTexAnnotation = name === 'annotation' && attributes.encoding === 'application/x-tex';
     if ((isTexScript || isTexAnnotation) && this.#skipDepth <= (isTexAnnotation ? 1 : 0)) {
-      this.#tex = '';
+      this.#tex = new TextBuffer();
       this.#isDisplayMaths ||= /mode=display/.test(attributes.type ?? '');
     }
     if (name === 'math') this.#isDisplayMaths = attributes.display === 'block';
@@ -119,10 +133,10 @@ class BlockCollector {
     this.#stack.push({ name, skip, isMain });
     if (skip) this.#skipDepth++;
     if (this.#skipDepth > 0 || isTexScript) return;
-    if (name === 'br') this.#append('\n');
+    if (name === 'br') this.#text.add('\n');
     if (name === 'a') this.#linkDepth++;
     if (name === 'td' || name === 'th') {
-      if (this.#text !== '') this.#append(' | ');
+      if (!this.#text.isEmpty) this.#text.add(' | ');
     } else if (blockElements.has(name)) {
       this.#endBlock();
       if (headings.has(name)) this.#kind = 'heading';
@@ -139,20 +153,27 @@ class BlockCollector {
 
   text(text: string): void {
     if (this.#tex !== undefined) {
-      this.#tex += text;
+      this.#tex.add(text);
       return;
     }
     if (this.#skipDepth > 0) return;
+    // A replacement costs 16 bytes for each match until it is done.
+    for (let start = 0; start < text.length; start += pieceCharacters) {
+      this.#addVisible(text.slice(start, start + pieceCharacters));
+    }
+  }
+
+  #addVisible(text: string): void {
     const piece = this.#preDepth > 0 ? text : text.replace(/\s+/g, ' ');
-    const added = this.#preDepth === 0 && this.#atSpace ? piece.trimStart() : piece;
-    this.#append(added);
+    const added = this.#preDepth === 0 && this.#text.isAtSpace ? piece.trimStart() : piece;
+    this.#text.add(added);
     if (this.#linkDepth > 0) this.#linkCharacters += added.trim().length;
   }
 
   close(name: string): void {
     const element = this.#stack.pop();
     if (element === undefined) return;
-    if (this.#tex !== undefined && (name === 'annotation' || name === 'script')) this.#addTex(this.#tex);
+    if (this.#tex !== undefined && (name === 'annotation' || name === 'script')) this.#addTex(this.#tex.take());
     if (element.skip) {
       this.#skipDepth--;
       return;
@@ -165,12 +186,6 @@ class BlockCollector {
       this.#mainDepth--;
     }
     if (blockElements.has(name) && name !== 'td' && name !== 'th') this.#endBlock();
-  }
-
-  #append(text: string): void {
-    if (text === '') return;
-    this.#text += text;
-    this.#atSpace = /\s/.test(text.at(-1)!);
   }
 
   finish(): HtmlBlock[] {
@@ -186,34 +201,26 @@ class BlockCollector {
     const formula = isWrapped ? trimmed.slice(displayStyle.length, -1).trim() : trimmed;
     if (formula === '') return;
     if (!this.#isDisplayMaths) {
-      this.#append(`$${formula}$`);
+      this.#text.add(`$${formula}$`);
       return;
     }
     this.#isDisplayMaths = false;
     const kind = this.#kind;
     this.#endBlock();
-    this.#text = `$$${formula}$$`;
+    this.#text.add(`$$${formula}$$`);
     this.#kind = 'maths';
     this.#endBlock();
     this.#kind = kind;
   }
 
   #endBlock(): void {
-    const text =
-      this.#kind === 'code'
-        ? this.#text.replace(/^\n+/, '').trimEnd()
-        : this.#text
-            .split('\n')
-            .map((line) => line.trim())
-            .join('\n')
-            .trim();
+    const taken = this.#text.take();
+    const text = this.#kind === 'code' ? taken.replace(/^\n+/, '').trimEnd() : trimLines(taken).trim();
     if (text !== '') {
       const linkCharacters = this.#linkCharacters;
       this.#blocks.push({ kind: this.#kind, text, linkCharacters, isMain: this.#mainDepth > 0 });
       if (this.#blocks.length > maximumBlocks) throw new HtmlTooComplex(`HTML with more than ${maximumBlocks} blocks`);
     }
-    this.#text = '';
-    this.#atSpace = true;
     this.#linkCharacters = 0;
     this.#kind = 'text';
   }
