@@ -71,6 +71,23 @@ describe('a planted task', () => {
     }
   });
 
+  it('that has nothing to be learned gets the shares of its labels as probabilities', async () => {
+    const random = seededRandom(6);
+    const noise = (count: number) =>
+      Array.from({ length: count }, () => ({
+        text: Array.from({ length: 24 }, () => `w${Math.floor(random() * 2000)}`).join(' '),
+        label: random() < 0.7 ? 'high' : 'low',
+      }));
+    const { classifier, report } = await trainTextClassifier({ examples: noise(3000), buckets: 2 ** 14 });
+    // As trained it is sure of itself, since every text has words that no other has.
+    for (const { before, after } of report.members) {
+      expect(before.calibrationError).toBeGreaterThan(0.12);
+      expect(after.calibrationError).toBeLessThan(0.1);
+    }
+    const distances = noise(500).map(({ text }) => Math.abs(classifier.predict(text).probabilities.high - 0.7));
+    expect(mean(distances)).toBeLessThan(0.05);
+  });
+
   it('gives the area under the curve that Bayes’ rule gives, and the rates of its confusion', async () => {
     const drawn = draw(12_000, 3);
     const { report } = await trainTextClassifier({ examples: drawn, buckets: 2 ** 14 });
