@@ -51,9 +51,13 @@ export type XgAddRmsNormGradInputs = {
 };
 export type XgAddRmsNormGradAttrs = { needs?: boolean[] };
 
-/** x [N,in], weight [out,in] → [y [N,out]] = x · weightᵀ. */
+/**
+ * x [N,in], weight [out,in] → [y [N,out]] = x · weightᵀ. `float32Output`: y is stored in float32 even where the backend stores
+ * activations in less.
+ */
 export const XgLinear = 'XgLinear';
 export type XgLinearInputs = { x: TensorInfo; weight: TensorInfo };
+export type XgLinearAttrs = { float32Output?: boolean };
 
 /** x [N,in], weight [out,in], dy [N,out] → [dx [N,in], dWeight [out,in]]. */
 export const XgLinearGrad = 'XgLinearGrad';

@@ -50,10 +50,13 @@ describe('initializeBackend', () => {
   test('takes the best that works, with a warning and a remedy for each better one', async () => {
     const { name, warnings } = await initializeBackend();
     const descriptions = await describeBackends();
-    const order: BackendName[] = ['native', 'wasm', 'cpu'];
-    const works = order.filter((one) => descriptions.find((description) => description.name === one)?.available);
-    expect(name).toBe(works[0]);
-    expect(warnings).toHaveLength(order.indexOf(name));
+    const order: BackendName[] = ['cuda', 'native', 'wasm', 'cpu'];
+    const described = order.map((one) => descriptions.find((description) => description.name === one));
+    const first = described.findIndex((description) => description?.available);
+    expect(name).toBe(order[first]);
+    // No one misses a GPU on a machine without one.
+    const missed = described.slice(0, first).filter((description) => description?.hardware !== false);
+    expect(warnings).toHaveLength(missed.length);
     expect(printed).toEqual([]);
   });
 
@@ -65,7 +68,7 @@ describe('initializeBackend', () => {
 
 test('describeBackends knows every backend, and says what to do about those that do not work', async () => {
   const descriptions = await describeBackends();
-  expect(descriptions.map(({ name }) => name)).toEqual(['native', 'wasm', 'cpu', 'tensorflow']);
+  expect(descriptions.map(({ name }) => name)).toEqual(['cuda', 'native', 'wasm', 'cpu', 'tensorflow']);
   for (const { available, detail, remedy } of descriptions) {
     expect(detail.length).toBeGreaterThan(10);
     if (!available) expect(remedy).toBeTruthy();
@@ -78,6 +81,7 @@ describe('settings', () => {
     await initializeBackend({ preferred: 'cpu' });
     expect(setThreadCount(4)).toBe(1);
     expect(setMatmulPrecision('bfloat16')).toBe('float32');
+    expect(setMatmulPrecision('float32')).toBe('float32');
   });
 
   test('refuse nonsense', async () => {

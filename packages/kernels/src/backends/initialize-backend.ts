@@ -1,10 +1,11 @@
 /**
  * Choosing the backend.
  *
- * Order: `native`, then `wasm`, then `cpu`; `tensorflow` only where it is asked for. What was passed over, and why, comes back as
- * warnings; nothing is printed and no environment variable is read.
+ * Order: `cuda`, `native`, `wasm`, `cpu`; `tensorflow` only where it is asked for. What was passed over, and why, comes back as
+ * warnings (`cuda` only where there is an NVIDIA GPU); nothing is printed and no environment variable is read.
  */
 import { KernelsError } from '../kernels-error';
+import { cudaAdapter } from '../cuda/index';
 import { nativeAdapter } from '../native/index';
 import type { BackendAdapter, BackendDescription, BackendName } from './backend-adapter';
 import { activate, cpuAdapter, tensorflowAdapter, wasmAdapter } from './tfjs-adapters';
@@ -22,7 +23,7 @@ export interface InitializedBackend {
   warnings: string[];
 }
 
-const usualOrder: readonly BackendAdapter[] = [nativeAdapter, wasmAdapter, cpuAdapter];
+const usualOrder: readonly BackendAdapter[] = [cudaAdapter, nativeAdapter, wasmAdapter, cpuAdapter];
 const adapters: readonly BackendAdapter[] = [...usualOrder, tensorflowAdapter];
 
 /**
@@ -47,7 +48,7 @@ export async function initializeBackend({ preferred }: InitializeBackendOptions 
       const why = adapter === first ? 'as asked' : warnings.length === 0 ? 'the fastest here' : 'the next that works';
       return { name: adapter.name, reason: `${adapter.name} (${why}): ${description.detail}`, warnings };
     }
-    warnings.push(failure);
+    if (description.hardware !== false || adapter === first) warnings.push(failure);
   }
   throw new KernelsError('BACKEND_UNAVAILABLE', `No backend works. ${warnings.join(' ')}`, { value: warnings });
 }

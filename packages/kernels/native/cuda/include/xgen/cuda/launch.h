@@ -33,8 +33,9 @@ void launch(const char* operation, void (*kernel)(P...), dim3 grid, unsigned thr
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
   std::tuple<P...> values(static_cast<P>(std::forward<A>(args))...);
 #ifdef XGEN_CUDA_EMULATION
-  static_cast<void>(stream);
-  emulation::run(operation, grid, threads, shared_bytes, [&] { std::apply(kernel, values); });
+  emulation::submit(stream, [=] {
+    emulation::run(operation, grid, threads, shared_bytes, [&] { std::apply(kernel, values); });
+  });
 #else
   const void* function = reinterpret_cast<const void*>(kernel);
   cudaError_t status = cudaSuccess;

@@ -35,7 +35,7 @@ struct ConstArray {
 };
 
 // What kernels found wrong, in device memory, all zero before.
-enum class DeviceError : std::uint32_t { none, ids, targets, cumulative_lengths };
+enum class DeviceError : std::uint32_t { none, ids, targets, slots, cumulative_lengths, context_lengths, block_tables };
 struct ErrorFlag {
   std::uint32_t code;      // a DeviceError
   std::int32_t value;      // the offending entry
@@ -46,6 +46,9 @@ struct ErrorFlag {
 // hook, std::runtime_error is thrown.
 using LaunchFailureHook = void (*)(const char* operation, const char* message);
 void set_launch_failure_hook(LaunchFailureHook hook);
+
+// An entry of a slots or contextLengths array that stands for "no row here": lets a captured graph of B rows serve fewer.
+constexpr std::int32_t kUnused = INT32_MIN;
 
 // ---------------------------------------------------------------------------------------------------------------- rows
 
@@ -96,6 +99,24 @@ void attention_grad(Stream stream, ConstArray qkv, const std::int32_t* cumulativ
                     const float* log_sum_exp, ConstArray dy, Array d_qkv, std::size_t tokens, const AttentionShape& shape,
                     void* workspace, ErrorFlag* error);
 std::size_t attention_grad_workspace_bytes(std::size_t tokens, const AttentionShape& shape);
+
+// Writes keys and values of each row of qkv to cache row slots[i]; rows with slot kUnused, and bad slots, are skipped. No slot may be
+// named twice in one call. qkv float, both caches of one float type.
+void paged_cache_append(Stream stream, Array key_cache, Array value_cache, std::size_t cache_rows, ConstArray qkv,
+                        const std::int32_t* slots, std::size_t tokens, const AttentionShape& shape, ErrorFlag* error);
+
+struct PagedBatch {
+  const std::int32_t* cumulative_query_lengths;  // sequences + 1
+  const std::int32_t* context_lengths;           // sequences; kUnused: its rows of out become 0
+  const std::int32_t* block_tables;              // sequences x max_blocks
+  std::size_t sequences, max_blocks, block_size, cache_rows;
+};
+// qkv and out share one type; caches of one float type; qkv bfloat16 needs bfloat16 caches. The work depends on the contents of the
+// lengths, the launch only on the sizes here: keep max_blocks * block_size near the longest context.
+// Keys in blocks that block_tables does not name properly are left out, and `error` set.
+void paged_attention(Stream stream, ConstArray qkv, ConstArray key_cache, ConstArray value_cache, const PagedBatch& batch, Array out,
+                     std::size_t tokens, const AttentionShape& shape, void* workspace, ErrorFlag* error);
+std::size_t paged_attention_workspace_bytes(const PagedBatch& batch, std::size_t tokens, const AttentionShape& shape);
 
 // ------------------------------------------------------------------------------------------------------- cross-entropy
 
@@ -162,6 +183,20 @@ std::size_t plan_global_norm(NormTensor* tensors, std::size_t count);
 void global_norm(Stream stream, const NormTensor* tensors, std::size_t count, std::size_t pieces, float maximum_norm, float* norm,
                  float* scale, void* workspace);
 std::size_t global_norm_workspace_bytes(std::size_t pieces);
+
+// ------------------------------------------------------------------------------------------------------------- sampling
+
+struct SamplingOptions {  // all [rows], device memory
+  const float* temperature;
+  const std::int32_t* top_k;
+  const float* top_p;
+  const float* min_p;
+  const float* uniforms;
+};
+// logits float. Probabilities are summed as 64-bit integers (units of 2^-44 of the largest), so sums do not depend on any order.
+void sample_tokens(Stream stream, ConstArray logits, const SamplingOptions& options, std::int32_t* ids, float* log_probabilities,
+                   std::size_t rows, std::size_t vocabulary, void* workspace);
+std::size_t sample_tokens_workspace_bytes(std::size_t rows, std::size_t vocabulary);
 
 // --------------------------------------------------------------------------------------------- stock tensor operations
 

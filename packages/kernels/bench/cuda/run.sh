@@ -1,0 +1,40 @@
+#!/bin/sh
+# Builds the CUDA addon for this machine's GPU, checks every operation on it, and times it: ./run.sh [options of bench.mjs]
+#
+# In a checkout (after `pnpm install && pnpm build`) or in a bundle (bundle.mjs), which needs nothing but Node 20, CMake, a C++ compiler, nvcc
+# and the GPU. cuBLASLt is looked for where the linker looks, and in Python's packages.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+if [ -f "$here/cuda-bench.js" ]; then
+  package=$here
+  bench=$here/cuda-bench.js
+else
+  package=$(cd "$here/../.." && pwd)
+  node "$here/bundle.mjs"
+  here=$package/build/cuda-bench
+  bench=$here/cuda-bench.js
+  package=$here
+fi
+node=$(command -v node || true)
+if [ -z "$node" ] && [ -f "$here/node.gz" ]; then
+  node=$here/node
+  gzip -dc "$here/node.gz" >"$node"
+  chmod +x "$node"
+fi
+[ -n "$node" ] || { echo 'Node 20 or newer is needed.' >&2; exit 1; }
+
+capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d '. ')
+case $capability in
+  90) capability=90a ;;
+  '') echo 'nvidia-smi shows no GPU.' >&2; exit 1 ;;
+esac
+XGEN_CUDA_ARCHITECTURES=$capability-real "$node" "$package/scripts/build-native.mjs" --cuda
+
+if ! ldconfig -p 2>/dev/null | grep -q libcublasLt; then
+  for root in $(python3 -c 'import site; print(*site.getsitepackages())' 2>/dev/null); do
+    found=$(find "$root/nvidia" -name 'libcublasLt.so.*' 2>/dev/null | head -n 1)
+    [ -z "$found" ] || { LD_LIBRARY_PATH=$(dirname "$found")${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}; break; }
+  done
+  export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:-}"
+fi
+exec "$node" "$bench" "$@"

@@ -1,0 +1,131 @@
+/** Captured functions: a graph on the (emulated) device, a plain call elsewhere; the same contract. */
+import * as tf from '@tensorflow/tfjs-core';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { activate, cpuAdapter } from '../backends/tfjs-adapters';
+import { KernelsError } from '../kernels-error';
+import { adamW } from '../ops/adam-w';
+import { embedding } from '../ops/embedding';
+import { linear } from '../ops/linear';
+import { rmsNorm } from '../ops/rms-norm';
+import { swiglu } from '../ops/swiglu';
+import { capture } from './capture';
+import { activeCudaBackend, deviceMemory } from './settings';
+import { missing, useEmulatedDevice } from './test-support';
+
+const ramp = (count: number, shift = 0): Float32Array =>
+  Float32Array.from({ length: count }, (_, i) => Math.sin(i * 0.7 + shift));
+
+const backends = [
+  { name: 'cpu', start: () => cpuAdapter.register().then(() => activate('cpu')) },
+  ...(missing === undefined
+    ? [{ name: 'cuda (emulated)', start: () => useEmulatedDevice().then(() => undefined) }]
+    : []),
+];
+
+describe.each(backends)('on $name', ({ start }) => {
+  beforeEach(start);
+
+  function codeOf(f: () => unknown): string | undefined {
+    try {
+      f();
+    } catch (error) {
+      return KernelsError.isInstance(error) ? error.code : String(error);
+    }
+    return undefined;
+  }
+
+  test('a function gives the same for new inputs, time and again', () => {
+    const table = tf.tensor2d(ramp(50 * 16), [50, 16]);
+    const weight = tf.tensor2d(ramp(24 * 16), [24, 16]);
+    const norm = tf.ones([16]);
+    const f = (ids: tf.Tensor, shift: tf.Tensor): tf.Tensor[] => {
+      const x = tf.add(embedding(table, ids), shift);
+      const y = swiglu(linear(rmsNorm(x, norm, { epsilon: 1e-5 }), weight));
+      return [y, tf.sum(y, 1)];
+    };
+    const inputs = (round: number): [tf.Tensor, tf.Tensor] => [
+      tf.tensor1d([round, (round * 7) % 50, 3], 'int32'),
+      tf.tensor2d(ramp(16, round), [1, 16]),
+    ];
+    const example = inputs(0);
+    const before = tf.memory().numTensors;
+    const captured = capture(f, example);
+    for (let round = 1; round < 6; round++) {
+      const next = inputs(round);
+      const expected = tf.tidy(() => f(...next).map((tensor) => [...tensor.dataSync()]));
+      const outputs = captured.run(...next);
+      expect(outputs.map((tensor) => [...tensor.dataSync()])).toEqual(expected);
+      // What happens in between reuses no memory of the function's.
+      tf.dispose(tf.tidy(() => tf.square(tf.ones([3, 16]))));
+      expect(outputs.map((tensor) => [...tensor.dataSync()])).toEqual(expected);
+      for (const tensor of next) tensor.dispose();
+    }
+    captured.dispose();
+    expect(tf.memory().numTensors).toBe(before);
+  });
+
+  test('inputs of another shape or dtype, or another number of them, are refused', () => {
+    const captured = capture((x) => [tf.square(x)], [tf.ones([2, 3])]);
+    expect(codeOf(() => captured.run(tf.ones([3, 2])))).toBe('WRONG_SHAPE');
+    expect(codeOf(() => captured.run(tf.ones([2, 3], 'int32')))).toBe('WRONG_DTYPE');
+    expect(codeOf(() => captured.run())).toBe('WRONG_SHAPE');
+    expect(captured.run(tf.fill([2, 3], 3))[0].dataSync()[5]).toBe(9);
+    captured.dispose();
+  });
+
+  test('a function that fails while it is captured leaves nothing behind', () => {
+    const x = tf.ones([4]);
+    const before = tf.memory().numTensors;
+    const failing = (): void => {
+      const captured = capture(
+        (input) => {
+          tf.square(input);
+          throw new KernelsError('TEST', 'no such luck');
+        },
+        [x],
+      );
+      captured.run(x);
+    };
+    expect(codeOf(failing)).toBe('TEST');
+    expect(tf.memory().numTensors).toBe(before);
+    expect(tf.square(x).dataSync()[0]).toBe(1);
+  });
+});
+
+describe.skipIf(missing !== undefined)('on cuda (emulated) only', () => {
+  beforeEach(() => useEmulatedDevice());
+
+  test('a function that reads values, or steps the optimizer, cannot be captured', () => {
+    const x = tf.tensor1d(ramp(100));
+    expect(() => capture((input) => [tf.mul(input, tf.square(input).dataSync()[0])], [x])).toThrow(
+      expect.objectContaining({ code: 'CAPTURE_READ' }) as Error,
+    );
+    const [parameter, first, second] = [0, 1, 2].map(() => tf.tidy(() => tf.variable(tf.zeros([100]))));
+    const state = { parameters: [parameter], firstMoments: [first], secondMoments: [second] };
+    const step = (gradient: tf.Tensor): tf.Tensor[] => {
+      adamW(state, [gradient], { learningRate: 0.1, step: 1 });
+      return [];
+    };
+    expect(() => capture(step, [x])).toThrow(expect.objectContaining({ code: 'CAPTURE_FAILED' }) as Error);
+    expect(tf.sum(x).dataSync()[0]).toBeCloseTo(
+      ramp(100).reduce((sum, value) => sum + value, 0),
+      4,
+    );
+  });
+
+  test('a replay asks the device for no memory, and disposing gives all of it back', () => {
+    const backend = activeCudaBackend()!;
+    const x = tf.tensor2d(ramp(512 * 64), [512, 64]);
+    const w = tf.tensor2d(ramp(64 * 64), [64, 64]);
+    tf.tidy(() => linear(x, w));
+    const { liveBytes } = deviceMemory()!;
+    const captured = capture((input) => [linear(linear(input, w), w)], [x]);
+    const { deviceAllocations } = deviceMemory()!;
+    for (let i = 0; i < 5; i++) captured.run(x);
+    expect(deviceMemory()!.deviceAllocations).toBe(deviceAllocations);
+    captured.dispose();
+    expect(deviceMemory()!.liveBytes).toBe(liveBytes);
+    backend.addon.releaseCached();
+    expect(() => captured.run(x)).toThrow(expect.objectContaining({ code: 'CAPTURE_FAILED' }) as Error);
+  });
+});
