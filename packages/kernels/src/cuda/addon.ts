@@ -212,7 +212,10 @@ export interface CudaAddon {
     dHidden: Handle,
     dWeight: Handle,
   ): void;
-  /** Lists of handles; a shadow of 0 is none. */
+  /**
+   * Lists of handles; a shadow of 0 is none. The last two are arrays of one float32 learning rate and one int32 step, used instead of the
+   * numbers, or both 0.
+   */
   adamW(
     learningRate: number,
     beta1: number,
@@ -228,6 +231,8 @@ export interface CudaAddon {
     gradients: Int32Array,
     firstMoments: Int32Array,
     secondMoments: Int32Array,
+    learningRateArray: Handle,
+    stepArray: Handle,
   ): void;
   globalNorm(maximumNorm: number, count: number, gradients: Int32Array, norm: Handle, scale: Handle): void;
   sampleTokens(
@@ -260,6 +265,18 @@ export interface CudaAddon {
   reduceRows(operation: number, rows: number, width: number, x: Handle, out: Handle): void;
   reduceColumns(operation: number, rows: number, width: number, x: Handle, out: Handle): void;
   softmax(rows: number, width: number, x: Handle, out: Handle): void;
+  cumulativeSum(
+    outer: number,
+    width: number,
+    inner: number,
+    exclusive: boolean,
+    reverse: boolean,
+    x: Handle,
+    out: Handle,
+  ): void;
+  /** values: float32, or 0 for none. */
+  topK(rows: number, width: number, k: number, x: Handle, values: Handle, indices: Handle): void;
+  oneHot(count: number, depth: number, on: number, off: number, indices: Handle, out: Handle): void;
   fill(count: number, value: number, out: Handle): void;
   convertTo(count: number, x: Handle, out: Handle): void;
   transpose(rows: number, columns: number, x: Handle, out: Handle): void;

@@ -8,12 +8,18 @@ import { embedding } from '../ops/embedding';
 import { linear } from '../ops/linear';
 import { rmsNorm } from '../ops/rms-norm';
 import { swiglu } from '../ops/swiglu';
+import { valueAndGradients } from '../tape/value-and-gradients';
 import { capture } from './capture';
 import { activeCudaBackend, deviceMemory } from './settings';
 import { missing, useEmulatedDevice } from './test-support';
 
 const ramp = (count: number, shift = 0): Float32Array =>
   Float32Array.from({ length: count }, (_, i) => Math.sin(i * 0.7 + shift));
+
+function optimizerState(): Record<'parameters' | 'firstMoments' | 'secondMoments', tf.Variable[]> {
+  const [parameter, first, second] = [0, 1, 2].map(() => tf.tidy(() => tf.variable(tf.zeros([100]))));
+  return { parameters: [parameter], firstMoments: [first], secondMoments: [second] };
+}
 
 const backends = [
   { name: 'cpu', start: () => cpuAdapter.register().then(() => activate('cpu')) },
@@ -64,6 +70,32 @@ describe.each(backends)('on $name', ({ start }) => {
     expect(tf.memory().numTensors).toBe(before);
   });
 
+  test('training steps with the learning rate and the step as inputs are those of numbers', () => {
+    const target = tf.tensor1d(ramp(100, 3));
+    const [plain, captured] = [optimizerState(), optimizerState()];
+    const update = (state: typeof plain, learningRate: number | tf.Scalar, step: number | tf.Scalar): tf.Scalar => {
+      const [parameter] = state.parameters;
+      const { value, gradients } = valueAndGradients(
+        () => tf.mean<tf.Scalar>(tf.square(tf.sub(parameter, target))),
+        [parameter],
+      );
+      adamW(state, [gradients.get(parameter.name)!], { learningRate, step, weightDecay: 0.1 });
+      return value;
+    };
+    const rate = (step: number): number => 0.1 / step;
+    const inputs = (step: number): [tf.Scalar, tf.Scalar] => [tf.scalar(rate(step)), tf.scalar(step, 'int32')];
+    const run = capture((r, s) => [update(captured, r as tf.Scalar, s as tf.Scalar)], [tf.scalar(0), tf.scalar(1, 'int32')]);
+    // Where it is recorded, the function ran once for real: with a rate of 0, which only the moments feel.
+    if (activeCudaBackend() !== undefined) tf.tidy(() => update(plain, 0, 1));
+    for (let step = 1; step <= 4; step++) {
+      const expected = tf.tidy(() => update(plain, rate(step), step).dataSync()[0]);
+      expect(run.run(...inputs(step))[0].dataSync()[0]).toBeCloseTo(expected, 6);
+    }
+    const [expected, actual] = [plain, captured].map((state) => state.parameters[0].dataSync());
+    actual.forEach((value, i) => expect(value).toBeCloseTo(expected[i], 6));
+    run.dispose();
+  });
+
   test('inputs of another shape or dtype, or another number of them, are refused', () => {
     const captured = capture((x) => [tf.square(x)], [tf.ones([2, 3])]);
     expect(codeOf(() => captured.run(tf.ones([3, 2])))).toBe('WRONG_SHAPE');
@@ -95,13 +127,12 @@ describe.each(backends)('on $name', ({ start }) => {
 describe.skipIf(missing !== undefined)('on cuda (emulated) only', () => {
   beforeEach(() => useEmulatedDevice());
 
-  test('a function that reads values, or steps the optimizer, cannot be captured', () => {
+  test('a function that reads values, or steps the optimizer by numbers, cannot be captured', () => {
     const x = tf.tensor1d(ramp(100));
     expect(() => capture((input) => [tf.mul(input, tf.square(input).dataSync()[0])], [x])).toThrow(
       expect.objectContaining({ code: 'CAPTURE_READ' }) as Error,
     );
-    const [parameter, first, second] = [0, 1, 2].map(() => tf.tidy(() => tf.variable(tf.zeros([100]))));
-    const state = { parameters: [parameter], firstMoments: [first], secondMoments: [second] };
+    const state = optimizerState();
     const step = (gradient: tf.Tensor): tf.Tensor[] => {
       adamW(state, [gradient], { learningRate: 0.1, step: 1 });
       return [];

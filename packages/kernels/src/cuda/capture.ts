@@ -23,8 +23,8 @@ export interface CapturedFunction {
 /**
  * Records `f` for inputs like `examples` (which stay the caller's).
  *
- * `f` must be a pure function of its inputs and of tensors that outlive the captured function (weights, caches); operations in place are allowed, but
- * AdamW's step is not. It must not read values or choose by them: what it launched for the examples is what every call repeats. On `cuda` it
+ * `f` must be a pure function of its inputs and of tensors that outlive the captured function (weights, caches); operations in place are allowed
+ * (of AdamW's step, the learning rate and the step's number must be tensors, best among the inputs). It must not read values or choose by them: what it launched for the examples is what every call repeats. On `cuda` it
  * runs twice now: once for real, so that everything it needs exists, and once recorded.
  *
  * @throws KernelsError CAPTURE_FAILED, CAPTURE_READ (f reads values); from `run`: WRONG_SHAPE, WRONG_DTYPE

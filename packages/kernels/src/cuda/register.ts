@@ -12,6 +12,7 @@ import { linearKernels } from './kernels/linear';
 import { rowKernels } from './kernels/rows';
 import { stockArithmeticKernels } from './kernels/stock-arithmetic';
 import { stockReductionKernels } from './kernels/stock-reductions';
+import { stockSelectionKernels } from './kernels/stock-selection';
 import { stockShapingKernels } from './kernels/stock-shaping';
 import { trainingKernels } from './kernels/training';
 
@@ -22,6 +23,7 @@ export const cudaKernels: readonly CudaKernel[] = [
   ...trainingKernels,
   ...stockArithmeticKernels,
   ...stockReductionKernels,
+  ...stockSelectionKernels,
   ...stockShapingKernels,
 ];
 

@@ -140,10 +140,31 @@ const cases: Record<string, () => tf.Tensor | tf.Tensor[]> = {
   ],
   'segment sums': () => tf.unsortedSegmentSum(normal(20, 4) as tf.Tensor2D, ids(20, 6), 7),
   reshapes: () => [tf.reshape(normal(6, 4), [3, -1]), tf.expandDims(normal(3, 4), 1), tf.squeeze(normal(3, 1))],
-  'operations only the CPU has': () => [
+  'running sums': () => [
     tf.cumsum(normal(4, 5), 1),
+    tf.cumsum(normal(4, 5), 0, true),
+    tf.cumsum(normal(3, 4, 5), 1, false, true),
+    tf.cumsum(normal(700), 0, true, true),
+    tf.cumsum(ids(700, 9)),
+    tf.cumsum(normal(0, 3), 1),
+  ],
+  'largest entries': () => [
+    ...Object.values(tf.topk(normal(4, 9), 3)),
+    ...Object.values(tf.topk(normal(2, 3, 300), 40)),
+    ...Object.values(tf.topk(tf.cast(ids(30, 7), 'float32'), 30)),
+    tf.argMax(normal(5, 600), 1),
+    tf.argMax(tf.round(normal(5, 600)), -1),
+    tf.argMax(normal(5, 6), 0),
+    ...Object.values(tf.topk(normal(400), 300)),
+    ...Object.values(tf.topk(ids(20, 20), 4)),
+  ],
+  'one-hot rows': () => [
     tf.oneHot(ids(4, 6), 6),
-    tf.topk(normal(4, 9), 3).values,
+    tf.oneHot(ids(4, 6), 3, 0.5, -2, 'float32'),
+    tf.oneHot(tf.reshape(ids(6, 4), [2, 3]), 4, 1, 0, 'bool'),
+    tf.oneHot(tf.tensor1d([-1, 5, 2], 'int32'), 5),
+  ],
+  'operations only the CPU has': () => [
     tf.round(tf.mul(normal(9), 5)),
     tf.range(0, 10, 3),
     tf.erf(normal(7)),

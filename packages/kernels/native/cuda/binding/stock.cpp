@@ -92,6 +92,27 @@ napi_value softmax(const DeviceCall& call) {
   return nullptr;
 }
 
+// outer, width, inner, exclusive, reverse, x, out.
+napi_value cumulativeSum(const DeviceCall& call) {
+  const std::size_t outer = call.size(0), width = call.size(1), inner = call.size(2), count = product(product(outer, width), inner);
+  cumulative_sum(call.stream(), call.array(5, count), call.array(6, count), outer, width, inner, call.boolean(3), call.boolean(4));
+  return nullptr;
+}
+
+// rows, width, k, x, values (0: none), indices.
+napi_value topK(const DeviceCall& call) {
+  const std::size_t rows = call.size(0), width = call.size(1), k = call.size(2);
+  top_k(call.stream(), call.floating(3, product(rows, width)), call.optional_float32(4, product(rows, k)), call.int32(5, product(rows, k)), rows, width, k);
+  return nullptr;
+}
+
+// count, depth, on, off, indices, out.
+napi_value oneHot(const DeviceCall& call) {
+  const std::size_t count = call.size(0), depth = call.size(1);
+  one_hot(call.stream(), call.int32(4, count), call.array(5, product(count, depth)), count, depth, call.number(2), call.number(3));
+  return nullptr;
+}
+
 // count, value, out.
 napi_value fill(const DeviceCall& call) {
   const std::size_t count = call.size(0);
@@ -170,7 +191,7 @@ const Registration kStockFunctions[] = {
     XGEN_REGISTER_DEVICE(binary),     XGEN_REGISTER_DEVICE(unary),         XGEN_REGISTER_DEVICE(addN),        XGEN_REGISTER_DEVICE(select),
     XGEN_REGISTER_DEVICE(reduceRows), XGEN_REGISTER_DEVICE(reduceColumns), XGEN_REGISTER_DEVICE(softmax),     XGEN_REGISTER_DEVICE(fill),
     XGEN_REGISTER_DEVICE(convertTo),  XGEN_REGISTER_DEVICE(transpose),     XGEN_REGISTER_DEVICE(copyStrided), XGEN_REGISTER_DEVICE(copyRange),
-    {nullptr, nullptr},
+    XGEN_REGISTER_DEVICE(cumulativeSum), XGEN_REGISTER_DEVICE(topK),       XGEN_REGISTER_DEVICE(oneHot),      {nullptr, nullptr},
 };
 
 }  // namespace xgen::cuda::binding

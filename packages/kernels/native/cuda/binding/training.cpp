@@ -38,11 +38,13 @@ napi_value linearCrossEntropyGrad(const DeviceCall& call) {
 }
 
 // learningRate, beta1, beta2, epsilon, correction1, correction2, seed, weightDecay (Float32Array, one a parameter), gradientScale or 0, then
-// lists of parameters, shadows (0: none), gradients, first and second moments.
+// lists of parameters, shadows (0: none), gradients, first and second moments; then arrays of one learning rate and one step number that
+// count instead of the numbers, or 0.
 napi_value adamW(const DeviceCall& call) {
   Context& context = call.context();
-  if (context.capturing()) {
-    throw Error("CAPTURE_FAILED", "The optimizer's step cannot be recorded: its learning rate and step would stay as they are.");
+  const bool on_device = !call.absent(14);
+  if (context.capturing() && !on_device) {
+    throw Error("CAPTURE_FAILED", "The optimizer's learning rate and step are numbers here, which a recorded function would repeat: give both as tensors.");
   }
   std::size_t count = 0;
   napi_typedarray_type type;
@@ -75,8 +77,10 @@ napi_value adamW(const DeviceCall& call) {
   if (count > 0) std::memcpy(bytes.data() + sizeof(step), tensors.data(), count * sizeof(AdamWTensor));
   const Workspace list(context, bytes.size());
   context.copy_in(list.data(), bytes.data(), bytes.size());
+  const AdamWConstants constants = {call.number(1), call.number(2), call.number(3)};
+  if (on_device) prepare_adam_w(call.stream(), call.float32(14, 1), call.int32(15, 1), constants, list.as<AdamWStep>());
   adam_w(call.stream(), reinterpret_cast<const AdamWTensor*>(list.as<char>() + sizeof(AdamWStep)), count, pieces, list.as<AdamWStep>(), scale,
-         {call.real(1), call.real(2), call.real(3)});
+         constants);
   return nullptr;
 }
 

@@ -82,6 +82,8 @@ function floating(info: TensorInfo, backend: CudaBackend): Handle {
 
 const adamW = defineKernel<names.XgAdamWInputs, names.XgAdamWAttrs>(names.XgAdamW, (inputs, attributes, backend) => {
   const { count, learningRate, beta1, beta2, epsilon, weightDecay, step } = attributes;
+  const onDevice = inputs.learningRate !== undefined && inputs.step !== undefined;
+  if (onDevice) checkInfos(['learningRate', inputs.learningRate, 'float32'], ['step', inputs.step, 'int32']);
   const parameters = numbered(inputs, 'parameter', count);
   const gradients = numbered(inputs, 'gradient', count);
   const firstMoments = numbered(inputs, 'firstMoment', count);
@@ -114,6 +116,8 @@ const adamW = defineKernel<names.XgAdamWInputs, names.XgAdamWAttrs>(names.XgAdam
     Int32Array.from(gradientHandles),
     Int32Array.from(moments[0]),
     Int32Array.from(moments[1]),
+    onDevice ? backend.arrayAs(inputs.learningRate, float32) : 0,
+    onDevice ? backend.arrayAs(inputs.step, int32) : 0,
   );
   return [];
 });

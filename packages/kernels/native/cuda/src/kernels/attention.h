@@ -53,11 +53,12 @@ struct Pages {
   unsigned sequences, max_blocks, block_size, cache_blocks;
 };
 
-// A sequence of a paged batch with its lengths made safe. bad: what contextLengths says is impossible.
+// A sequence of a paged batch with its lengths made safe. bad: what context_lengths says is impossible.
 struct PagedSequence {
   std::int64_t first_token;
-  std::int32_t queries, context;
-  bool unused, bad;
+  std::int32_t queries, context;  // context: 0 where it is unused or bad
+  std::int32_t context_given;
+  bool bad;
 };
 __device__ __forceinline__ PagedSequence paged_sequence(const Pages& pages, unsigned sequence, std::int64_t tokens) {
   std::int64_t first = pages.cumulative_query_lengths[sequence], last = pages.cumulative_query_lengths[sequence + 1];
@@ -65,9 +66,9 @@ __device__ __forceinline__ PagedSequence paged_sequence(const Pages& pages, unsi
   last = last < first ? first : (last > tokens ? tokens : last);
   const std::int32_t context = pages.context_lengths[sequence];
   const std::int64_t room = std::int64_t{pages.max_blocks} * pages.block_size;
-  PagedSequence s = {first, static_cast<std::int32_t>(last - first), context, context == kUnused, false};
-  s.bad = !s.unused && (context < s.queries || context > room);
-  if (s.unused || s.bad) s.context = 0;
+  PagedSequence s = {first, static_cast<std::int32_t>(last - first), context, context, false};
+  s.bad = context != kUnused && (context < s.queries || context > room);
+  if (context == kUnused || s.bad) s.context = 0;
   return s;
 }
 // The cache's row of a position, or -1 where the table is wrong.
@@ -86,6 +87,7 @@ struct PagedForward {
   Pages pages;
   std::size_t tokens;
   Heads heads;
+  std::int32_t fewest;  // new tokens of a sequence that tiles are for; shorter ones are done elsewhere
 };
 
 // Kernels in float32 arithmetic, for any head size to 256 (attention_general.cu).

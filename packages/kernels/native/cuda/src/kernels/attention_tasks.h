@@ -47,6 +47,7 @@ struct PagedTask {
     unsigned wanted = block / a.heads.query_heads;
     for (sequence = 0; sequence < a.pages.sequences; sequence++) {
       lengths = paged_sequence(a.pages, sequence, static_cast<std::int64_t>(a.tokens));
+      if (lengths.queries < a.fewest) continue;
       const unsigned tiles = (static_cast<unsigned>(lengths.queries) + tile - 1) / tile;
       if (wanted < tiles) {
         offset = static_cast<std::int32_t>(wanted * tile);

@@ -60,6 +60,9 @@ void launch(const char* operation, void (*kernel)(P...), dim3 grid, unsigned thr
 constexpr std::size_t divide_up(std::size_t a, std::size_t b) { return (a + b - 1) / b; }
 constexpr std::size_t align_up(std::size_t bytes) { return (bytes + 127) / 128 * 128; }
 
+// How many processors the current device has: what a launch that splits its work fills. The emulated device says 8.
+std::size_t multiprocessors();
+
 // One dimension of a grid.
 inline unsigned grid_of(const char* operation, std::size_t blocks) {
   if (blocks > 0x7fffffff) fail_launch(operation, "the arrays are too large: more than 2^31 blocks");
