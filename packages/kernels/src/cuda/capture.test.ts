@@ -84,7 +84,10 @@ describe.each(backends)('on $name', ({ start }) => {
     };
     const rate = (step: number): number => 0.1 / step;
     const inputs = (step: number): [tf.Scalar, tf.Scalar] => [tf.scalar(rate(step)), tf.scalar(step, 'int32')];
-    const run = capture((r, s) => [update(captured, r as tf.Scalar, s as tf.Scalar)], [tf.scalar(0), tf.scalar(1, 'int32')]);
+    const run = capture(
+      (r, s) => [update(captured, r as tf.Scalar, s as tf.Scalar)],
+      [tf.scalar(0), tf.scalar(1, 'int32')],
+    );
     // Where it is recorded, the function ran once for real: with a rate of 0, which only the moments feel.
     if (activeCudaBackend() !== undefined) tf.tidy(() => update(plain, 0, 1));
     for (let step = 1; step <= 4; step++) {

@@ -164,11 +164,7 @@ const cases: Record<string, () => tf.Tensor | tf.Tensor[]> = {
     tf.oneHot(tf.reshape(ids(6, 4), [2, 3]), 4, 1, 0, 'bool'),
     tf.oneHot(tf.tensor1d([-1, 5, 2], 'int32'), 5),
   ],
-  'operations only the CPU has': () => [
-    tf.round(tf.mul(normal(9), 5)),
-    tf.range(0, 10, 3),
-    tf.erf(normal(7)),
-  ],
+  'operations only the CPU has': () => [tf.round(tf.mul(normal(9), 5)), tf.range(0, 10, 3), tf.erf(normal(7))],
 };
 
 describe.skipIf(missing !== undefined)(`stock operations${missing === undefined ? '' : ` (${missing})`}`, () => {

@@ -104,7 +104,7 @@ function asScalar(value: number | Scalar, dtype: 'float32' | 'int32'): Scalar {
 
 /** The number that a scalar holds. */
 function numberOf(value: number | Scalar): number {
-  return typeof value === 'number' ? value : value.dataSync()[0]!;
+  return typeof value === 'number' ? value : value.dataSync()[0];
 }
 
 function composedStep(

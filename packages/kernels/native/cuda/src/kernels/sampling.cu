@@ -14,9 +14,9 @@ namespace xgen::cuda {
 namespace {
 
 constexpr const char* kName = "sample_tokens";
-constexpr unsigned kThreads = 1024;
+constexpr unsigned kThreads = 512;
 constexpr unsigned kWarps = kThreads / kWarp;
-constexpr unsigned kBins = 2048;  // two a thread
+constexpr unsigned kBins = 2 * kThreads;
 constexpr unsigned kDigits = 256;
 constexpr unsigned kIdBits = 24;
 constexpr std::size_t kMostTokens = std::size_t{1} << 19;  // their sum is below 2^63
@@ -202,7 +202,7 @@ __device__ void draw(const Row& row, const Shared& s, float uniform, Amount amou
   __syncthreads();
 }
 
-__global__ void __launch_bounds__(kThreads) sample_kernel(const void* logits, ElementType type, SamplingOptions options, std::int32_t* ids,
+__global__ void __launch_bounds__(kThreads, 1) sample_kernel(const void* logits, ElementType type, SamplingOptions options, std::int32_t* ids,
                                                           float* log_probabilities, unsigned vocabulary, std::uint32_t* lists) {
   XGEN_SHARED(Mass, bins, kBins);
   XGEN_SHARED(Mass, scratch, kWarps);
