@@ -65,12 +65,12 @@ export function createDecoder(
   const attention = { queryHeads, keyValueHeads, headDimension };
   const rotation = { rotatedHeads: queryHeads + keyValueHeads, headDimension };
 
-  /** [residual, what the block before adds to it or nothing, …index tensors] → the same two of the next block. */
-  const runBlock = (block, residual, delta, positions, frequencies, cumulativeLengths) => {
+  /** The residual and what the block before adds to it, if there is one → the same two of the next block. */
+  const runBlock = (block, positions, cumulativeLengths, residual, delta) => {
     let normalized;
     if (delta === undefined) normalized = rmsNorm(residual, block.attentionNorm, { epsilon });
     else ({ normalized, sum: residual } = addRmsNorm(delta, residual, block.attentionNorm, { epsilon }));
-    const qkv = rope(linear(normalized, block.qkv), positions, frequencies, rotation);
+    const qkv = rope(linear(normalized, block.qkv), positions, inverseFrequencies, rotation);
     const mixed = linear(groupedQueryAttention(qkv, cumulativeLengths, attention), block.output);
     const second = addRmsNorm(mixed, residual, block.feedForwardNorm, { epsilon });
     return [second.sum, linear(swiglu(linear(second.normalized, block.gateUp)), block.down)];
@@ -79,10 +79,8 @@ export function createDecoder(
   function hiddenStates({ ids, positions, cumulativeLengths }) {
     let stream = [embedding(table, ids)];
     for (const block of blocks) {
-      const indices = [positions, inverseFrequencies, cumulativeLengths];
-      const inputs = [...stream, ...indices];
-      const run = (...given) =>
-        runBlock(block, given[0], given.length === 5 ? given[1] : undefined, ...given.slice(-3));
+      const inputs = [positions, cumulativeLengths, ...stream];
+      const run = (...given) => runBlock(block, ...given);
       // tidy: what the backward pass needs is kept by the tape, the rest goes at once.
       stream = recomputeBlocks ? checkpointed(run, inputs, Object.values(block)) : tf.tidy(() => run(...inputs));
     }

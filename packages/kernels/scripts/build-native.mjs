@@ -1,10 +1,10 @@
 #!/usr/bin/env node
-// Builds an addon with CMake into build/: build-native.mjs [--cuda | --cuda-emulated] [--optional] [--if-present] [--bench]
+// Builds an addon with CMake into build/: build-native.mjs [--cuda | --cuda-emulated] [--optional] [--bench]
 //
 // Without a name: the CPU's. --cuda: the one for NVIDIA GPUs, which needs nvcc; --cuda-emulated: the same on an emulated device, for tests.
 // Each has its own folder, stamp and lock, so that none can break another. Does nothing when build/ is newer than the sources and the
 // tools are the same. With --optional a missing tool or a failed build is no error: the reason goes to build/<name>-note.json, which
-// the loader reports, and the exit status is 0. --if-present builds only where there is an NVIDIA GPU.
+// the loader reports, and the exit status is 0.
 // The CPU's takes some 20 s on four cores.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -119,8 +119,6 @@ function findNvcc() {
   return undefined;
 }
 
-const hasGpu = existsSync('/dev/nvidia0') || existsSync('/dev/nvidiactl') || existsSync('/dev/dxg');
-if (process.argv.includes('--if-present') && !hasGpu) process.exit(0);
 mkdirSync(build, { recursive: true });
 lock();
 const cmake = versionOf('cmake');

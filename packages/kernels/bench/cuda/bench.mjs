@@ -1,11 +1,12 @@
 #!/usr/bin/env node
 // Times training steps and decoding on one GPU, ours and, where its scripts are given, PyTorch's; checks the operations first.
 //
-//   node bench.mjs [--output FILE] [--seconds 1500] [--only NAME,…] [--steps 10] [--conformance FILE] [--torch FOLDER]
+//   node bench.mjs [--output FILE] [--seconds 1500] [--only PART,…] [--steps 10] [--conformance FILE] [--torch FOLDER] [--rehearse]
 //
 // Run it through run.sh, which builds first. The most important figures come first, and the result file is written anew after each:
-// what does not fit into --seconds is listed as left out. --torch: a folder with torch_llama.py and torch_decode.py, which take --preset,
-// --seq, --batch, --steps, --ckpt, --chunk, and print a line of JSON.
+// what does not fit into --seconds is marked so. --torch: a folder with torch_llama.py and torch_decode.py, which take --preset, --seq,
+// --batch, --steps, --ckpt, --chunk, and print a line of JSON with tokens_per_s or decode_tok_s. --rehearse: tiny shapes, on whatever
+// the addon calls a device (run.sh takes the emulated one).
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -34,7 +35,7 @@ const { values: options } = parseArgs({
     only: { type: 'string' },
     conformance: { type: 'string', default: join(folder, 'cuda-conformance.js') },
     torch: { type: 'string' },
-    // For trying the script itself out where there is no GPU: tiny shapes on whatever backend there is.
+    case: { type: 'string' }, // this one, here: what the program calls itself with
     rehearse: { type: 'boolean', default: false },
   },
 });
@@ -63,83 +64,87 @@ if (options.rehearse) {
     Object.assign(one, { preset: 'empty', batch: Math.min(one.batch, 2), prompt: 20, tokens: 4 });
 }
 
-const started = performance.now();
-const remaining = () => Number(options.seconds) - (performance.now() - started) / 1e3;
-const wanted = (name) => options.only === undefined || options.only.split(',').some((part) => name.includes(part));
+if (options.case !== undefined) await runCase(options.case);
+else await runAll();
 
-const { name: backend, warnings } = await initializeBackend({ preferred: 'cuda' });
-const description = (await describeBackends()).find(({ name }) => name === 'cuda');
-if (backend !== 'cuda' && !options.rehearse) {
-  console.error(warnings.join('\n'));
-  process.exit(1);
+/** One of ours, in this process: a line of JSON. */
+async function runCase(name) {
+  const { name: backend, warnings } = await initializeBackend({ preferred: 'cuda' });
+  if (backend !== 'cuda') throw new Error(warnings.join(' '));
+  setMatmulPrecision('bfloat16');
+  const one = [...training, ...decoding].find((each) => each.name === name);
+  console.log(JSON.stringify(training.includes(one) ? timeTraining(one) : timeDecoding(one)));
 }
-setMatmulPrecision('bfloat16');
-const device = description.detail.split(',')[0];
-const limit = limits[device];
-const result = {
-  benchmark: 'cuda',
-  command: `bench.mjs ${process.argv.slice(2).join(' ')}`.trim(),
-  ...describeEnvironment({ folder }),
-  backend: { name: backend, detail: description.detail },
-  limit,
-  conformance: undefined,
-  cases: [],
-  torch: [],
-  leftOut: [],
-};
-const save = () => writeResult(options.output, result);
-const report = (entry) => {
-  console.log(JSON.stringify(entry));
-  save();
-};
 
-checkConformance();
-for (const one of training) attempt(one, timeTraining);
-for (const one of decoding) attempt(one, timeDecoding);
-if (options.torch !== undefined) {
-  for (const one of training)
-    attempt({ ...one, name: `torch: ${one.name}` }, () => timeTorch('torch_llama.py', torchTraining(one)));
-  for (const one of decoding)
-    attempt({ ...one, name: `torch: ${one.name}` }, () => timeTorch('torch_decode.py', torchDecoding(one)));
-}
-save();
-
-/** Runs a case where time is left for it; a failure is a result, not the end. */
-function attempt(one, run) {
-  if (!wanted(one.name)) return;
-  if (remaining() < 30 && !options.rehearse) {
-    result.leftOut.push(one.name);
-    return;
+/** Every case, ours and the peer's in turn, each in a process of its own: the device is empty before it, and a crash costs that case alone. */
+async function runAll() {
+  const started = performance.now();
+  const remaining = () => Math.floor(Number(options.seconds) * 1e3 - (performance.now() - started));
+  const cuda = (await describeBackends()).find(({ name }) => name === 'cuda');
+  if (!cuda.available) {
+    console.error(cuda.detail, cuda.remedy);
+    process.exit(1);
   }
-  const before = performance.now();
-  try {
-    run(one);
-  } catch (error) {
-    const entry = { name: one.name, failed: String(error.message ?? error).slice(0, 2000) };
+  const result = {
+    benchmark: 'cuda',
+    command: `bench.mjs ${process.argv.slice(2).join(' ')}`.trim(),
+    ...describeEnvironment({ folder }),
+    device: cuda.detail,
+    limit: limitOf(cuda.detail),
+    rehearsal: options.rehearse,
+    conformance: undefined,
+    cases: [],
+  };
+  const save = () => writeResult(options.output, result);
+  const wanted = (name) => options.only === undefined || options.only.split(',').some((part) => name.includes(part));
+  /** The lines of JSON that a program prints, or how it failed; a failure is a result, not the end. */
+  const run = (command, ...flags) => {
+    if (remaining() < 30_000) return { leftOut: 'no time' };
+    const { stdout, stderr, status, signal, error } = spawnSync(command, flags, {
+      encoding: 'utf8',
+      maxBuffer: 1 << 26,
+      timeout: remaining(),
+    });
+    const lines = (stdout ?? '')
+      .split('\n')
+      .filter((line) => line.startsWith('{'))
+      .map((line) => JSON.parse(line));
+    return status === 0 && lines.length > 0
+      ? { lines }
+      : { failed: `${error?.message ?? signal ?? `exit ${status}`}: ${(stderr ?? '').slice(-1500)}` };
+  };
+
+  if (wanted('conformance') && existsSync(options.conformance)) {
+    const { lines, ...failure } = run(process.execPath, options.conformance, 'cuda');
+    const summary = lines?.find((line) => line.summary) ?? failure;
+    result.conformance = { ...summary, failures: lines?.filter((line) => !line.summary) };
+    console.log(JSON.stringify(result.conformance).slice(0, 4000));
+    save();
+  }
+  for (const one of [...training, ...decoding].filter(({ name }) => wanted(name))) {
+    const own = [fileURLToPath(import.meta.url), '--case', one.name, '--steps', options.steps];
+    const { lines: ours, ...failure } = run(process.execPath, ...own, ...(options.rehearse ? ['--rehearse'] : []));
+    const entry = { name: one.name, ...(ours?.[0] ?? failure) };
+    const { limit } = result;
+    if (limit !== undefined && entry.operationsPerSecond > 0)
+      entry.fractionOfLimit = entry.operationsPerSecond / limit.flops;
+    if (limit !== undefined && entry.bytesPerSecond > 0) entry.fractionOfLimit = entry.bytesPerSecond / limit.bytes;
+    if (options.torch !== undefined) {
+      const [script, ...flags] = training.includes(one) ? torchTraining(one) : torchDecoding(one);
+      const { lines: peers, ...peerFailure } = run('python3', join(options.torch, script), ...flags);
+      entry.torch = peers?.[0] ?? peerFailure;
+      const rate = entry.torch.tokens_per_s ?? entry.torch.decode_tok_s;
+      if (rate > 0 && entry.tokensPerSecond > 0) entry.ratio = entry.tokensPerSecond / rate;
+    }
     result.cases.push(entry);
-    report(entry);
+    console.log(JSON.stringify(entry));
+    save();
   }
-  console.log(`# ${one.name}: ${((performance.now() - before) / 1e3).toFixed(1)} s, ${remaining().toFixed(0)} s left`);
 }
 
-/** In a process of its own, so that a crash there costs nothing here. */
-function checkConformance() {
-  if (!wanted('conformance') || !existsSync(options.conformance)) return;
-  const backendName = options.rehearse ? 'cpu' : 'cuda';
-  const run = spawnSync(process.execPath, [options.conformance, backendName], {
-    encoding: 'utf8',
-    maxBuffer: 1 << 26,
-    timeout: 300_000,
-  });
-  const lines = run.stdout
-    .trim()
-    .split('\n')
-    .filter((line) => line.startsWith('{'))
-    .map((line) => JSON.parse(line));
-  const summary = lines.find(({ summary }) => summary);
-  result.conformance = summary ?? { crashed: run.signal ?? run.status, stderr: run.stderr.slice(-2000) };
-  result.conformanceFailures = lines.filter((line) => !line.summary);
-  report({ name: 'conformance', ...result.conformance, failures: result.conformanceFailures.length });
+/** Of the device that a description starts with. */
+function limitOf(description) {
+  return limits[Object.keys(limits).find((name) => description.startsWith(name))];
 }
 
 /** Weights from a block of normal numbers that repeats: made on the device, since billions of them take minutes on the host. */
@@ -151,7 +156,7 @@ function repeatedNormal(shape, deviation) {
   return tf.reshape(tf.slice(tf.tile(block, [times]), [0], [size]), shape);
 }
 
-function timeTraining({ name, preset: presetName, length, sequences, recompute, bfloat16Moments }) {
+function timeTraining({ preset: presetName, length, sequences, recompute, bfloat16Moments }) {
   const preset = presets[presetName];
   const decoder = createDecoder(preset, 1, { recomputeBlocks: recompute ?? false, normal: repeatedNormal });
   const step = createTrainingStep(decoder, (shape) => tf.fill(shape, 0));
@@ -172,18 +177,15 @@ function timeTraining({ name, preset: presetName, length, sequences, recompute, 
     const milliseconds = summarize(times);
     const flops = trainingFlops(decoder, preset, sequences, length);
     const memory = deviceMemory();
-    const entry = {
-      name,
+    return {
       parameters: decoder.parameters.reduce((sum, { size }) => sum + size, 0),
       milliseconds,
       tokensPerSecond: (sequences * length * 1000) / milliseconds.median,
-      ...(limit ? { fractionOfLimit: (flops * 1000) / milliseconds.median / limit.flops } : {}),
+      operationsPerSecond: (flops * 1000) / milliseconds.median,
       ...(memory ? { peakGiB: memory.peakReservedBytes / 2 ** 30, peakLiveGiB: memory.peakLiveBytes / 2 ** 30 } : {}),
       firstLoss: losses[0],
       lastLoss: losses.at(-1),
     };
-    result.cases.push(entry);
-    report(entry);
   } finally {
     step.dispose();
     decoder.dispose();
@@ -191,7 +193,7 @@ function timeTraining({ name, preset: presetName, length, sequences, recompute, 
   }
 }
 
-function timeDecoding({ name, preset: presetName, batch, prompt = 512, tokens = 128 }) {
+function timeDecoding({ preset: presetName, batch, prompt = 512, tokens = 128 }) {
   const decoder = createDecoder(presets[presetName], 1, { normal: repeatedNormal });
   const decodingRun = createDecoding(decoder, presets[presetName], { batch, prompt, tokens: 4 * tokens + 16 });
   try {
@@ -207,14 +209,11 @@ function timeDecoding({ name, preset: presetName, batch, prompt = 512, tokens = 
     const milliseconds = summarize(times);
     // Every step reads all weights but the input table once.
     const bytes = 2 * decoder.productParameters;
-    const entry = {
-      name,
+    return {
       millisecondsPerToken: milliseconds,
       tokensPerSecond: (batch * 1000) / milliseconds.median,
-      ...(limit ? { fractionOfLimit: (bytes * 1000) / milliseconds.median / limit.bytes } : {}),
+      bytesPerSecond: (bytes * 1000) / milliseconds.median,
     };
-    result.cases.push(entry);
-    report(entry);
   } finally {
     decodingRun.dispose();
     decoder.dispose();
@@ -223,20 +222,9 @@ function timeDecoding({ name, preset: presetName, batch, prompt = 512, tokens = 
 
 function torchTraining({ preset, length, sequences, recompute, chunk }) {
   const flags = ['--preset', preset, '--seq', String(length), '--batch', String(sequences), '--steps', options.steps];
-  return [...flags, ...(recompute ? ['--ckpt'] : []), ...(chunk ? ['--chunk', String(chunk)] : [])];
+  return ['torch_llama.py', ...flags, ...(recompute ? ['--ckpt'] : []), ...(chunk ? ['--chunk', String(chunk)] : [])];
 }
 
 function torchDecoding({ preset, batch }) {
-  return ['--preset', preset, '--batch', String(batch)];
-}
-
-function timeTorch(script, flags) {
-  const run = spawnSync('python3', [join(options.torch, script), ...flags], {
-    encoding: 'utf8',
-    timeout: Math.max(1, remaining()) * 1e3,
-  });
-  const line = (run.stdout ?? '').split('\n').find((text) => text.startsWith('{'));
-  const entry = line ? JSON.parse(line) : { failed: (run.stderr ?? String(run.error)).slice(-1000), flags };
-  result.torch.push(entry);
-  report(entry);
+  return ['torch_decode.py', '--preset', preset, '--batch', String(batch)];
 }

@@ -2,19 +2,12 @@
 # Builds the CUDA addon for this machine's GPU, checks every operation on it, and times it: ./run.sh [options of bench.mjs]
 #
 # In a checkout (after `pnpm install && pnpm build`) or in a bundle (bundle.mjs), which needs nothing but Node 20, CMake, a C++ compiler, nvcc
-# and the GPU. cuBLASLt is looked for where the linker looks, and in Python's packages.
+# and the GPU. cuBLASLt is looked for where the linker looks, and in Python's packages. With --rehearse: the same on the emulated device,
+# with tiny shapes, to try the programs out where there is no GPU; what it times means nothing.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-if [ -f "$here/cuda-bench.js" ]; then
-  package=$here
-  bench=$here/cuda-bench.js
-else
-  package=$(cd "$here/../.." && pwd)
-  node "$here/bundle.mjs"
-  here=$package/build/cuda-bench
-  bench=$here/cuda-bench.js
-  package=$here
-fi
+rehearse=no
+for option; do [ "$option" != --rehearse ] || rehearse=yes; done
 node=$(command -v node || true)
 if [ -z "$node" ] && [ -f "$here/node.gz" ]; then
   node=$here/node
@@ -23,18 +16,37 @@ if [ -z "$node" ] && [ -f "$here/node.gz" ]; then
 fi
 [ -n "$node" ] || { echo 'Node 20 or newer is needed.' >&2; exit 1; }
 
-capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d '. ')
-case $capability in
-  90) capability=90a ;;
-  '') echo 'nvidia-smi shows no GPU.' >&2; exit 1 ;;
-esac
-XGEN_CUDA_ARCHITECTURES=$capability-real "$node" "$package/scripts/build-native.mjs" --cuda
-
-if ! ldconfig -p 2>/dev/null | grep -q libcublasLt; then
-  for root in $(python3 -c 'import site; print(*site.getsitepackages())' 2>/dev/null); do
-    found=$(find "$root/nvidia" -name 'libcublasLt.so.*' 2>/dev/null | head -n 1)
-    [ -z "$found" ] || { LD_LIBRARY_PATH=$(dirname "$found")${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}; break; }
-  done
-  export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:-}"
+if [ -f "$here/cuda-bench.js" ]; then
+  package=$here
+  bundle=$here
+else
+  package=$(cd "$here/../.." && pwd)
+  bundle=$package/build/cuda-bench
+  "$node" "$here/bundle.mjs" --output "$bundle"
 fi
-exec "$node" "$bench" "$@"
+
+if [ $rehearse = yes ]; then
+  "$node" "$package/scripts/build-native.mjs" --cuda-emulated
+  addon=xgen_cuda_emulated.node
+else
+  capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d '. ')
+  case $capability in
+    90) capability=90a ;;
+    '') echo 'nvidia-smi shows no GPU.' >&2; exit 1 ;;
+  esac
+  XGEN_CUDA_ARCHITECTURES=$capability-real "$node" "$package/scripts/build-native.mjs" --cuda
+  addon=xgen_cuda.node
+  if ! ldconfig -p 2>/dev/null | grep -q libcublasLt; then
+    for root in $(python3 -c 'import site; print(*site.getsitepackages())' 2>/dev/null); do
+      found=$(find "$root/nvidia" -name 'libcublasLt.so.*' 2>/dev/null | head -n 1)
+      [ -z "$found" ] || { LD_LIBRARY_PATH=$(dirname "$found")${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}; break; }
+    done
+    export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:-}"
+  fi
+fi
+# The programs in the bundle look for the addon there, under the name of the real one.
+if [ "$package/build/$addon" != "$bundle/build/xgen_cuda.node" ]; then
+  mkdir -p "$bundle/build"
+  cp "$package/build/$addon" "$bundle/build/xgen_cuda.node"
+fi
+exec "$node" "$bundle/cuda-bench.js" "$@"

@@ -1,6 +1,6 @@
 /** What `initializeBackend` and `describeBackends` ask of each backend. */
 
-export type BackendName = 'cuda' | 'native' | 'wasm' | 'cpu' | 'tensorflow';
+export type BackendName = 'native' | 'wasm' | 'cpu' | 'cuda' | 'tensorflow';
 
 /** One backend as this machine has it. */
 export interface BackendDescription {
@@ -10,8 +10,6 @@ export interface BackendDescription {
   detail: string;
   /** What to do about it, where it does not work. */
   remedy?: string;
-  /** False where the machine shows no device for it, so that no one misses it. */
-  hardware?: boolean;
   /** Threads it computes with, where known. */
   threads?: number;
   /** Instruction-set variant in use (`native`). */

@@ -50,14 +50,22 @@ describe('initializeBackend', () => {
   test('takes the best that works, with a warning and a remedy for each better one', async () => {
     const { name, warnings } = await initializeBackend();
     const descriptions = await describeBackends();
-    const order: BackendName[] = ['cuda', 'native', 'wasm', 'cpu'];
-    const described = order.map((one) => descriptions.find((description) => description.name === one));
-    const first = described.findIndex((description) => description?.available);
-    expect(name).toBe(order[first]);
-    // No one misses a GPU on a machine without one.
-    const missed = described.slice(0, first).filter((description) => description?.hardware !== false);
-    expect(warnings).toHaveLength(missed.length);
+    const order: BackendName[] = ['native', 'wasm', 'cpu'];
+    const works = order.filter((one) => descriptions.find((description) => description.name === one)?.available);
+    expect(name).toBe(works[0]);
+    expect(warnings).toHaveLength(order.indexOf(name));
     expect(printed).toEqual([]);
+  });
+
+  test('passes cuda over where it cannot run, with the reason and what to do, and never takes it unasked', async () => {
+    const { available, detail, remedy } = (await describeBackends()).find((one) => one.name === 'cuda')!;
+    expect((await initializeBackend()).name).not.toBe('cuda');
+    if (available) return;
+    const { name, warnings } = await initializeBackend({ preferred: 'cuda' });
+    expect(name).not.toBe('cuda');
+    expect(warnings[0]).toContain('cuda');
+    expect(warnings[0]).toContain(detail);
+    expect(warnings[0]).toContain(remedy);
   });
 
   test('refuses a backend that does not exist', async () => {
@@ -68,7 +76,7 @@ describe('initializeBackend', () => {
 
 test('describeBackends knows every backend, and says what to do about those that do not work', async () => {
   const descriptions = await describeBackends();
-  expect(descriptions.map(({ name }) => name)).toEqual(['cuda', 'native', 'wasm', 'cpu', 'tensorflow']);
+  expect(descriptions.map(({ name }) => name)).toEqual(['native', 'wasm', 'cpu', 'cuda', 'tensorflow']);
   for (const { available, detail, remedy } of descriptions) {
     expect(detail.length).toBeGreaterThan(10);
     if (!available) expect(remedy).toBeTruthy();

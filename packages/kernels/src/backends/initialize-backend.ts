@@ -1,8 +1,8 @@
 /**
  * Choosing the backend.
  *
- * Order: `cuda`, `native`, `wasm`, `cpu`; `tensorflow` only where it is asked for. What was passed over, and why, comes back as
- * warnings (`cuda` only where there is an NVIDIA GPU); nothing is printed and no environment variable is read.
+ * Order: `native`, then `wasm`, then `cpu`; `cuda` and `tensorflow` only where they are asked for. What was passed over, and why, comes back
+ * as warnings; nothing is printed and no environment variable is read.
  */
 import { KernelsError } from '../kernels-error';
 import { cudaAdapter } from '../cuda/index';
@@ -23,8 +23,8 @@ export interface InitializedBackend {
   warnings: string[];
 }
 
-const usualOrder: readonly BackendAdapter[] = [cudaAdapter, nativeAdapter, wasmAdapter, cpuAdapter];
-const adapters: readonly BackendAdapter[] = [...usualOrder, tensorflowAdapter];
+const usualOrder: readonly BackendAdapter[] = [nativeAdapter, wasmAdapter, cpuAdapter];
+const adapters: readonly BackendAdapter[] = [...usualOrder, cudaAdapter, tensorflowAdapter];
 
 /**
  * Activates a backend for all tensors made from now on. Call it once, before the first tensor.
@@ -48,7 +48,7 @@ export async function initializeBackend({ preferred }: InitializeBackendOptions 
       const why = adapter === first ? 'as asked' : warnings.length === 0 ? 'the fastest here' : 'the next that works';
       return { name: adapter.name, reason: `${adapter.name} (${why}): ${description.detail}`, warnings };
     }
-    if (description.hardware !== false || adapter === first) warnings.push(failure);
+    warnings.push(failure);
   }
   throw new KernelsError('BACKEND_UNAVAILABLE', `No backend works. ${warnings.join(' ')}`, { value: warnings });
 }

@@ -1,25 +1,20 @@
 /** What `initializeBackend` and `describeBackends` ask of the CUDA backend. */
-import { existsSync } from 'node:fs';
 import type { BackendAdapter } from '../backends/backend-adapter';
 import type { CudaProbe } from './addon';
 import { loadCudaAddon } from './load-addon';
 import { startCudaBackend } from './settings';
 
-/** Linux's device files of NVIDIA's driver, and of Windows' subsystem for Linux. */
-const deviceFiles = ['/dev/nvidia0', '/dev/nvidiactl', '/dev/dxg'];
-
 export const cudaAdapter: BackendAdapter = {
   name: 'cuda',
   describe: async () => {
     const loaded = loadCudaAddon();
-    const hardware = deviceFiles.some((file) => existsSync(file));
     if (loaded.addon === undefined) {
-      return { name: 'cuda', available: false, hardware, detail: loaded.reason, remedy: loaded.remedy };
+      return { name: 'cuda', available: false, detail: loaded.reason, remedy: loaded.remedy };
     }
     const probe = loaded.addon.probe();
     return probe.available
-      ? { name: 'cuda', available: true, hardware: true, detail: describeDevice(probe) }
-      : { name: 'cuda', available: false, hardware, detail: probe.reason, remedy: probe.remedy };
+      ? { name: 'cuda', available: true, detail: describeDevice(probe) }
+      : { name: 'cuda', available: false, detail: probe.reason, remedy: probe.remedy };
   },
   register: async () => {
     startCudaBackend();
