@@ -148,6 +148,7 @@ const bool registered = [] {
       {"few tokens each", {{3, 70}, {1, 1}, {4, 131}, {2, 2}}, 3},
       {"prefill", {{150, 150}}, 0},
       {"chunk of a prefill", {{40, 201}}, 2},
+      {"five tokens before one", {{5, 130}, {1, 97}, {33, 60}}, 0},
       {"prefill beside decode", {{1, 97}, {33, 60}, {0, 3}, {4, 100}, {5, 5}, {7, kUnused}, {1, kUnused}, {70, 131}}, 0}};
   for (const Kind& kind : kinds) {
     for (const Named& batch : batches) {
