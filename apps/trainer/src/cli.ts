@@ -5,6 +5,8 @@
  * 2 wrong input (a flag, a recipe, a folder of another run), 130 interrupted by Ctrl-C, 143 by SIGTERM.
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { addClassifierCommands } from './commands/register-classifier.js';
+import { addClusterCommands } from './commands/register-cluster.js';
 import type { RunCommandOptions } from './commands/run.js';
 import { explainError } from './terminal/explain-error.js';
 import { interruptible } from './terminal/interruptible.js';
@@ -61,6 +63,9 @@ const stageDescriptions: Record<(typeof stageIds)[number], string> = {
   eval: 'losses, needle retrieval, maths accuracy',
 };
 for (const id of stageIds) addRunCommand(id, `only this stage of a recipe: ${stageDescriptions[id]}`, id);
+
+addClusterCommands(program, recipeHelp);
+addClassifierCommands(program);
 
 program
   .command('report')

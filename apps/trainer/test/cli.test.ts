@@ -25,6 +25,8 @@ describe('xgen', () => {
       'dpo',
       'ppo',
       'eval',
+      'cluster',
+      'classifier',
       'serve',
       'report',
       'doctor',

@@ -1,17 +1,20 @@
-// Curation end to end on the corpus of `build-corpus.mjs`: speed by step and worker count, share of time by filter, peak memory,
-// and whether the bytes are the same for every worker count. Each run is a process of its own, from and to disk. The files are
-// read once before, so that all runs find them in the same state. Writes results/curate.json.
+// Curation end to end on the corpus of `build-corpus.mjs`: for each number of workers, speed by step (of the clock, and per core: by
+// processor time), share of per-document work by filter, peak memory seen from outside (`process-memory.mjs`), and whether the bytes
+// are the same for all. Each run is a process of its own, from and to disk. The files are read once before, so that all runs find
+// them in the same state. Writes results/curate.json.
 //
 //   node bench/build-corpus.mjs /tmp/corpus && node bench/curate.mjs /tmp/corpus [1,2,4]     (after `pnpm build`)
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism, loadavg, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { curate } from '@xgen-small/data-curation';
 import { describeEnvironment, printTable, writeResult } from '../../../tooling/bench/benchmark.mjs';
+import { watchMemory } from './process-memory.mjs';
 
 const folder = fileURLToPath(new URL('..', import.meta.url));
+const lookMilliseconds = 200;
 
 function plan(corpus) {
   return {
@@ -40,18 +43,23 @@ function plan(corpus) {
 if (process.argv[2] === '--once') {
   const [, , , corpus, workers, outputFolder] = process.argv;
   const start = performance.now();
-  const { timings, documentTimings, report } = await curate(plan(corpus), { outputFolder, workers: Number(workers) });
-  const usage = process.resourceUsage();
-  const result = {
+  const { timings, processorTimings, documentTimings, report } = await curate(plan(corpus), {
+    outputFolder,
     workers: Number(workers),
-    seconds: (performance.now() - start) / 1000,
-    processorSeconds: (usage.userCPUTime + usage.systemCPUTime) / 1e6,
-    peakMebibytes: usage.maxRSS / 1024,
+  });
+  const seconds = (performance.now() - start) / 1000;
+  const { user, system } = process.cpuUsage();
+  const result = {
+    seconds,
+    processorSeconds: (user + system) / 1e6,
     timings,
+    processorTimings,
     documentTimings,
     funnel: report.funnel.map(({ step, documents, textBytes }) => ({ step, documents, textBytes })),
   };
   process.stdout.write(JSON.stringify(result));
+  // The last look at its memory has to find the process alive.
+  await new Promise((resolve) => setTimeout(resolve, 2 * lookMilliseconds));
   process.exit(0);
 }
 
@@ -59,6 +67,23 @@ const corpus = resolve(process.argv[2] ?? 'bench-corpus');
 const workerCounts = (process.argv[3] ?? '1,2,4').split(',').map(Number);
 const round = (value, digits = 2) => Number(value.toFixed(digits));
 const root = mkdtempSync(join(tmpdir(), 'curate-bench-'));
+
+/** One curation in a process of its own, watched from here. */
+async function measureRun(workers, output) {
+  const loadBefore = round(loadavg()[0]);
+  const self = fileURLToPath(import.meta.url);
+  const child = spawn(process.execPath, [self, '--once', corpus, String(workers), output], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const stopWatching = watchMemory(child.pid, lookMilliseconds);
+  let text = '';
+  child.stdout.on('data', (data) => (text += data));
+  const exit = await new Promise((done) => child.on('close', done));
+  const memory = stopWatching();
+  if (exit !== 0) throw new Error(`the run with ${workers} workers failed`);
+  return { workers, loadBefore, ...memory, ...JSON.parse(text) };
+}
+
 const runs = [];
 const hashes = new Set();
 // Warm-up: reads every file once.
@@ -66,22 +91,11 @@ execFileSync('sh', ['-c', `find ${JSON.stringify(join(corpus, 'text'))} -type f 
 let inputs;
 for (const workers of workerCounts) {
   const output = join(root, String(workers));
-  const loadBefore = loadavg()[0];
-  const child = spawnSync(
-    process.execPath,
-    [fileURLToPath(import.meta.url), '--once', corpus, String(workers), output],
-    {
-      encoding: 'utf8',
-      maxBuffer: 1 << 26,
-      stdio: ['ignore', 'pipe', 'inherit'],
-    },
-  );
-  if (child.status !== 0) throw new Error(`the run with ${workers} workers failed`);
-  const run = JSON.parse(child.stdout);
+  const run = await measureRun(workers, output);
   const manifest = JSON.parse(readFileSync(join(output, 'manifest.json'), 'utf8'));
   hashes.add(JSON.stringify([manifest.shards, manifest.heldout, manifest.mixtures, manifest.report]));
   inputs = manifest.inputs;
-  runs.push({ ...run, loadBefore: round(loadBefore) });
+  runs.push(run);
   rmSync(output, { recursive: true, force: true });
   console.log(
     `${workers} workers: ${round(run.seconds)} s, ${round(inputs.bytes / 1e6 / run.seconds)} MB/s, peak ${round(run.peakMebibytes, 0)} MiB`,
@@ -90,55 +104,67 @@ for (const workers of workerCounts) {
 rmSync(root, { recursive: true, force: true });
 
 const megabytes = inputs.bytes / 1e6;
+/** Of all input, by the time given; nothing for steps too short to be timed. */
+const speed = (seconds) => (seconds < 0.01 ? null : round(megabytes / seconds));
+function documentWork({ documentTimings }) {
+  const total = Object.values(documentTimings).reduce((sum, seconds) => sum + seconds, 0);
+  return Object.entries(documentTimings)
+    .map(([step, seconds]) => ({ step, seconds: round(seconds), share: round(seconds / total, 4) }))
+    .sort((a, b) => b.seconds - a.seconds);
+}
 const summary = runs.map((run) => ({
   workers: run.workers,
   loadBefore: run.loadBefore,
   seconds: round(run.seconds),
-  megabytesPerSecond: round(megabytes / run.seconds),
-  /** Of processor time, all threads: what another load on the machine hardly changes. */
-  megabytesPerProcessorSecond: round(megabytes / run.processorSeconds),
+  processorSeconds: round(run.processorSeconds),
+  megabytesPerSecond: speed(run.seconds),
+  megabytesPerSecondPerCore: speed(run.processorSeconds),
   speedup: round(runs[0].seconds / run.seconds),
+  /** Largest sum of proportional set sizes seen, and the process's own high-water mark of resident memory. */
   peakMebibytes: round(run.peakMebibytes, 0),
-  steps: Object.fromEntries(
-    Object.entries(run.timings).map(([step, seconds]) => [
-      step,
-      {
-        seconds: round(seconds),
-        megabytesPerSecondPerWorker: seconds < 0.01 ? null : round(megabytes / seconds / run.workers),
-      },
-    ]),
-  ),
-}));
-const work = runs[0].documentTimings;
-const total = Object.values(work).reduce((sum, seconds) => sum + seconds, 0);
-const shares = Object.entries(work)
-  .map(([step, seconds]) => ({
+  residentMebibytes: round(run.residentMebibytes, 0),
+  steps: Object.entries(run.timings).map(([step, seconds]) => ({
     step,
     seconds: round(seconds),
-    share: round(seconds / total, 4),
-    megabytesPerSecond: round(megabytes / seconds, 0),
-  }))
-  .sort((a, b) => b.seconds - a.seconds);
+    processorSeconds: round(run.processorTimings[step]),
+    megabytesPerSecond: speed(seconds),
+    megabytesPerSecondPerCore: speed(run.processorTimings[step]),
+  })),
+  documentWork: documentWork(run),
+}));
 printTable([
-  ['workers', 'seconds', 'MB/s', 'MB per processor second', 'speed-up', 'peak MiB'],
+  ['workers', 'seconds', 'MB/s', 'MB/s per core', 'speed-up', 'peak MiB', 'resident MiB'],
   ...summary.map((run) => [
     run.workers,
     run.seconds,
     run.megabytesPerSecond,
-    run.megabytesPerProcessorSecond,
+    run.megabytesPerSecondPerCore,
     run.speedup,
     run.peakMebibytes,
+    run.residentMebibytes,
   ]),
 ]);
+for (const { workers, steps } of summary) {
+  printTable([
+    [`step, ${workers} workers`, 'seconds', 'processor seconds', 'MB/s', 'MB/s per core'],
+    ...steps.map((step) => [
+      step.step,
+      step.seconds,
+      step.processorSeconds,
+      step.megabytesPerSecond ?? '–',
+      step.megabytesPerSecondPerCore ?? '–',
+    ]),
+  ]);
+}
 printTable([
-  ['step', 'seconds', 'share'],
-  ...shares.map(({ step, seconds, share }) => [step, seconds, `${(100 * share).toFixed(1)} %`]),
+  ['per-document work', 'seconds', 'share'],
+  ...summary[0].documentWork.map(({ step, seconds, share }) => [step, seconds, `${(100 * share).toFixed(1)} %`]),
 ]);
 const identical = hashes.size === 1;
 console.log(identical ? 'The output is the same for every worker count.' : 'THE OUTPUT DIFFERS BETWEEN WORKER COUNTS.');
 writeResult(join(folder, 'bench/results/curate.json'), {
   benchmark: 'curate',
-  command: 'node bench/build-corpus.mjs /tmp/corpus && node bench/curate.mjs /tmp/corpus',
+  command: `node bench/build-corpus.mjs /tmp/corpus && node bench/curate.mjs /tmp/corpus ${workerCounts.join(',')}`,
   ...describeEnvironment({ folder, packages: ['@duckdb/node-api', 'eld', 'htmlparser2'] }),
   processors: availableParallelism(),
   corpus: {
@@ -148,7 +174,6 @@ writeResult(join(folder, 'bench/results/curate.json'), {
   },
   funnel: runs[0].funnel,
   runs: summary,
-  perDocumentWork: shares,
   outputIdentical: identical,
 });
-if (!identical || runs.some((run) => run.peakMebibytes > 2048)) process.exitCode = 1;
+if (!identical || runs.some((run) => Math.max(run.peakMebibytes, run.residentMebibytes) > 2048)) process.exitCode = 1;

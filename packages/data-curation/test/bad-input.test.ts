@@ -1,16 +1,20 @@
-/** Input that is broken, enormous or hostile, through whole curations in processes of their own. */
+/** Input that is broken, enormous or hostile, through whole curations. `bad-input/cases.ts` is the table. */
 
 import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { DuckDBInstance } from '@duckdb/node-api';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { curate } from '../src/engine/curate.js';
 import type { CurationPlanInput } from '../src/plan/schema.js';
 import type { CurationReport } from '../src/report/types.js';
+import type { BadInputCase } from './bad-input/cases.js';
+import { badInputCases } from './bad-input/cases.js';
+import { page, rowsOf } from './bad-input/files.js';
 import { code, prose } from './corpus.js';
+import { hashFolder } from './folder-hash.js';
 
 let root: string;
 beforeAll(async () => {
@@ -45,8 +49,154 @@ async function runApart(
 const good = (count: number) =>
   Array.from({ length: count }, (_, index) => `${JSON.stringify({ text: prose(index, 8) })}\n`).join('');
 
+/** Some cases at once, each a source of its own. Nothing is dropped but what the table says. */
+function planOf(folder: string, cases: readonly BadInputCase[], onBadInput: 'skip' | 'fail'): CurationPlanInput {
+  return {
+    sources: cases.map(({ name, source }) => ({ domain: 'code', ...source, name, path: join(folder, name) }) as never),
+    filters: [
+      { filter: 'gopherRepetition', domains: ['repeated'] },
+      { filter: 'gopherQuality', domains: ['repeated'] },
+    ],
+    deduplication: { exact: false, near: false },
+    heldout: { fraction: 0 },
+    output: { examples: 50 },
+    onBadInput,
+  };
+}
+
+async function writeCases(folder: string): Promise<void> {
+  for (const { name, write } of badInputCases) {
+    await mkdir(join(folder, name), { recursive: true });
+    await write(join(folder, name));
+  }
+}
+
+/** What happens to the input after its inventory was taken: the first news comes before anything is read. */
+function meanwhile(folder: string, cases: readonly BadInputCase[]): () => void {
+  let isFirst = true;
+  return () => {
+    if (isFirst) for (const { name, meanwhile: change } of cases) change?.(join(folder, name));
+    isFirst = false;
+  };
+}
+
+/** `<filter>: <reason>` → documents. */
+const dropsIn = ({ drops }: CurationReport) =>
+  Object.fromEntries(drops.map(({ filter, reason, documents }) => [`${filter}: ${reason}`, documents]));
+function dropsOf(cases: readonly BadInputCase[]): Record<string, number> {
+  const total: Record<string, number> = {};
+  for (const { drops } of cases) {
+    for (const [step, documents] of Object.entries(drops ?? {})) total[step] = (total[step] ?? 0) + documents;
+  }
+  return total;
+}
+
+const placesOf = (entries: readonly string[], source: string) =>
+  entries.filter((entry) => entry.startsWith(`${source}:`)).map((entry) => entry.slice(source.length + 1));
+
+describe('the table of bad input', () => {
+  it('skip: names each with its reason, keeps every neighbour, gives the same bytes with three workers', async () => {
+    const folder = join(root, 'skip');
+    await writeCases(folder);
+    const plan = planOf(folder, badInputCases, 'skip');
+    const run = async (workers: number) => {
+      const outputFolder = join(root, `skip-${workers}`);
+      for (const { name, meanwhile: change, repair } of badInputCases) {
+        if (change !== undefined && workers > 1) await repair(join(folder, name));
+      }
+      return curate(plan, { outputFolder, workers, onProgress: meanwhile(folder, badInputCases) });
+    };
+    const { report, shards } = await run(1);
+    const ids = (
+      await rowsOf(
+        shards.map(({ path }) => path),
+        'id',
+      )
+    ).map(String);
+    for (const { name, bad, kept, drops } of badInputCases) {
+      const named = report.badInputs.examples.filter(({ location }) => location.startsWith(`${name}:`));
+      expect(
+        placesOf(
+          named.map(({ location }) => location),
+          name,
+        ).sort(),
+        name,
+      ).toEqual(Object.keys(bad).sort());
+      for (const { location, reason } of named) {
+        const wanted = bad[location.slice(name.length + 1)];
+        expect(reason, location).toEqual(typeof wanted === 'string' ? wanted : expect.stringMatching(wanted));
+      }
+      expect(placesOf(ids, name).sort(), name).toEqual([...kept].sort());
+      for (const [step, documents] of Object.entries(drops ?? {})) {
+        const entry = report.drops.find(({ filter, reason }) => `${filter}: ${reason}` === step);
+        // All of them are among the examples, or too many are dropped for the same reason.
+        if (entry !== undefined && entry.documents > entry.examples.length) continue;
+        expect(placesOf(entry?.examples.map(({ id }) => id) ?? [], name), `${name}, ${step}`).toHaveLength(documents);
+      }
+    }
+    const total = badInputCases.reduce((sum, { bad }) => sum + Object.keys(bad).length, 0);
+    expect(report.badInputs.counts.reduce((sum, { count }) => sum + count, 0)).toBe(total);
+    expect(dropsIn(report)).toEqual(dropsOf(badInputCases));
+    expect(JSON.stringify(report.badInputs)).not.toContain(root);
+    await run(3);
+    expect(await hashFolder(join(root, 'skip-3'))).toEqual(await hashFolder(join(root, 'skip-1')));
+  });
+
+  it('fail: stops at each with file, position and remedy, and goes on in the same folder once it is repaired', async () => {
+    const folder = join(root, 'fail');
+    await writeCases(folder);
+    const counted = badInputCases.filter(({ bad }) => Object.keys(bad).length === 0);
+    const failing = badInputCases.filter(({ bad }) => Object.keys(bad).length > 0);
+    const { report } = await curate(planOf(folder, counted, 'fail'), {
+      outputFolder: join(root, 'counted'),
+      workers: 2,
+    });
+    expect(dropsIn(report)).toEqual(dropsOf(counted));
+
+    const plan = planOf(folder, failing, 'fail');
+    const outputFolder = join(root, 'fail-out');
+    // One worker meets them in order: each is repaired when it stopped the run, the next one stops the next run.
+    for (const entry of failing) {
+      const { name, bad, repair } = entry;
+      const running = curate(plan, {
+        outputFolder,
+        workers: 1,
+        onProgress: meanwhile(folder, [entry]),
+      });
+      const error = await running.catch((reason: unknown) => reason);
+      expect(error, name).toMatchObject({
+        name: 'CurationError',
+        code: 'INPUT_INVALID',
+        remedy: expect.stringMatching(/^Repair/) as string,
+      });
+      const { value, message, remedy } = error as { value: string; message: string; remedy: string };
+      const place = value.slice(name.length + 1);
+      expect(Object.keys(bad), value).toContain(place);
+      const reason = message.slice(`${value}: `.length, -`. ${remedy}`.length);
+      expect(`${value}: ${reason}. ${remedy}`).toBe(message);
+      expect(reason).toEqual(typeof bad[place] === 'string' ? bad[place] : expect.stringMatching(bad[place]));
+      expect((await readdir(outputFolder)).sort()).toEqual(['.work', 'plan.json']);
+      expect(
+        (await readdir(join(outputFolder, '.work'), { recursive: true })).filter((file) => file.includes('.partial')),
+      ).toEqual([]);
+      await repair(join(folder, name));
+    }
+    const { shards } = await curate(plan, { outputFolder, workers: 2 });
+    expect(shards.length).toBeGreaterThan(0);
+    await curate(plan, { outputFolder: join(root, 'fail-clean'), workers: 2 });
+    expect(await hashFolder(outputFolder)).toEqual(await hashFolder(join(root, 'fail-clean')));
+  });
+
+  it.runIf(existsSync('/proc/self/mem'))('names a file that the system does not give', async () => {
+    // A file of this process's memory, whose first byte cannot be read: an error of the disk, for anyone.
+    const plan: CurationPlanInput = { sources: [{ type: 'jsonl', name: 'disk', path: '/proc/self/mem' }] };
+    const { report } = await curate(plan, { outputFolder: join(root, 'disk'), workers: 1 });
+    expect(report.badInputs.examples).toEqual([{ location: 'disk:mem', reason: 'cannot be read (EIO)' }]);
+  });
+});
+
 describe('bad input', () => {
-  it('names a line of 500 MB, a million empty documents and a repeated character, in little memory', async () => {
+  it('names a line of 500 MB, a million empty documents, a repeated character and bombs of 8 MB, in little memory', async () => {
     const folder = join(root, 'huge');
     await mkdir(folder);
     // Members of gzip may follow each other: half a gigabyte in half a megabyte.
@@ -59,67 +209,26 @@ describe('bad input', () => {
       join(folder, 'letter.jsonl'),
       `${JSON.stringify({ text: 'a'.repeat(900_000) })}\n${JSON.stringify({ text: 'a b '.repeat(200_000) })}\n`,
     );
+    // What was left in memory of every match and of every piece was many times the text.
+    await writeFile(join(folder, 'returns.jsonl'), `${JSON.stringify({ text: '\r'.repeat(4_190_000) })}\n`);
+    await writeFile(join(folder, 'a.warc'), await page('<'.repeat(8_380_000)));
     const { report, mebibytes } = await runApart(
-      { sources: [{ type: 'jsonl', name: 's', path: folder }] },
+      {
+        sources: [
+          { type: 'jsonl', name: 's', path: folder },
+          { type: 'warc', name: 'w', path: folder },
+        ],
+      },
       join(root, 'huge-out'),
     );
     expect(report.badInputs.counts).toEqual([{ reason: 'line longer than 8388608 bytes', count: 1 }]);
     expect(report.badInputs.examples[0].location).toBe('s:line.jsonl.gz#1');
-    expect(report.funnel[0].documents).toBe(1_000_005);
-    expect(report.drops.find(({ reason }) => reason === 'empty')?.documents).toBe(1_000_000);
-    expect(report.funnel.at(-1)!.documents + report.funnel[0].documents - 1_000_005).toBeLessThanOrEqual(3);
+    expect(report.funnel[0].documents).toBe(1_000_007);
+    const dropped = (wanted: string) => report.drops.find(({ reason }) => reason === wanted)?.documents;
+    expect(dropped('empty')).toBe(1_000_001);
+    expect(dropped('too long')).toBe(1);
+    expect(report.funnel.at(-1)!.documents).toBeLessThanOrEqual(3);
     expect(mebibytes).toBeLessThan(1024);
-  });
-
-  it('names Parquet files that are cut, of another shape, or no Parquet at all', async () => {
-    const folder = join(root, 'parquet');
-    await mkdir(folder);
-    const connection = await (await DuckDBInstance.create(':memory:')).connect();
-    await writeFile(join(root, 'rows.jsonl'), good(500));
-    const rows = `read_json('${join(root, 'rows.jsonl')}')`;
-    await connection.run(
-      `COPY (SELECT text FROM ${rows}) TO '${join(folder, 'a-good.parquet')}' (FORMAT parquet, ROW_GROUP_SIZE 100)`,
-    );
-    await connection.run(`COPY (SELECT 5 AS text) TO '${join(folder, 'b-number.parquet')}' (FORMAT parquet)`);
-    await connection.run(
-      `COPY (SELECT text AS body FROM ${rows}) TO '${join(folder, 'c-other.parquet')}' (FORMAT parquet)`,
-    );
-    await connection.run(`COPY (SELECT NULL::VARCHAR AS text) TO '${join(folder, 'd-null.parquet')}' (FORMAT parquet)`);
-    connection.closeSync();
-    const bytes = await readFile(join(folder, 'a-good.parquet'));
-    await writeFile(join(folder, 'e-cut.parquet'), bytes.subarray(0, bytes.length / 2));
-    // The footer is whole, the data is not.
-    const damaged = Buffer.from(bytes);
-    damaged.fill(0xaa, 4000, bytes.length - 3000);
-    await writeFile(join(folder, 'f-damaged.parquet'), damaged);
-    await writeFile(join(folder, 'g-text.parquet'), 'no parquet');
-    const plan: CurationPlanInput = {
-      sources: [{ type: 'parquet', name: 'p', path: folder }],
-      heldout: { fraction: 0 },
-    };
-    const { report } = await curate(plan, { outputFolder: join(root, 'parquet-out'), workers: 2 });
-    const named = Object.fromEntries(report.badInputs.examples.map(({ location, reason }) => [location, reason]));
-    expect(named).toEqual({
-      'p:b-number.parquet': 'column "text" is INTEGER',
-      'p:c-other.parquet': 'column "text" is missing',
-      'p:d-null.parquet#1': 'column "text" is null',
-      'p:e-cut.parquet': expect.stringContaining('not readable as Parquet') as string,
-      'p:f-damaged.parquet': expect.stringContaining('damaged after row') as string,
-      'p:g-text.parquet': expect.stringContaining('not readable as Parquet') as string,
-    });
-    expect(JSON.stringify(named)).not.toContain(root);
-    for (const file of ['d-null', 'f-damaged']) {
-      const one: CurationPlanInput = {
-        sources: [{ type: 'parquet', name: 'p', path: join(folder, `${file}.parquet`) }],
-        onBadInput: 'fail',
-      };
-      const output = join(root, `fail-${file}`);
-      await expect(curate(one, { outputFolder: output, workers: 1 }), file).rejects.toMatchObject({
-        code: 'INPUT_INVALID',
-        message: expect.stringContaining(`p:${file}.parquet`) as string,
-      });
-      expect(await readdir(output)).not.toContain('manifest.json');
-    }
   });
 
   it('survives text made to be slow', async () => {

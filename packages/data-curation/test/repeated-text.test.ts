@@ -121,8 +121,8 @@ it('fits weights to what the filters drop by cluster size', async () => {
     },
     { outputFolder: join(root, 'fit'), workers: 2 },
   );
-  // 200 of 450 are dropped; of the pairs none, of the template all.
-  expect(report.fittedWeightCurve?.overallRate).toBeCloseTo(200 / 450, 4);
+  // Of 100 single pages 50 are dropped, of 100 pairs none, and the one template: 51 of 201 clusters.
+  expect(report.fittedWeightCurve?.overallRate).toBeCloseTo(51 / 201, 4);
   expect(report.funnel.at(-1)?.documents).toBe(150);
   const instance = await DuckDBInstance.create(':memory:');
   const connection = await instance.connect();

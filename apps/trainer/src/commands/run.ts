@@ -7,7 +7,7 @@ import { writeReport } from '../report/write-report.js';
 import { estimateRun } from '../run/estimate.js';
 import { describeMachine } from '../run/environment.js';
 import { runPipeline } from '../run/pipeline.js';
-import { RunFolder } from '../run/run-folder.js';
+import { minimumFreeBytes, RunFolder } from '../run/run-folder.js';
 import { startBackend } from '../run/start-backend.js';
 import { stageIds, type StageId } from '../run/stage-context.js';
 import { formatDuration } from '../terminal/format.js';
@@ -20,9 +20,6 @@ export interface RunCommandOptions {
   logLevel: 'quiet' | 'info' | 'debug';
   only?: StageId;
 }
-
-/** Room for the checkpoints, shards and reports of a small run; larger models fail early on their own checks. */
-const minimumFreeBytes = 500 * 2 ** 20;
 
 export async function runCommand(recipeName: string, options: RunCommandOptions, signal: AbortSignal): Promise<void> {
   const { recipe, baseFolder } = await loadRecipe(recipeName);

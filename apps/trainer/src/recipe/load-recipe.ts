@@ -1,6 +1,6 @@
 /**
  * Finds a recipe: a built-in name (`quickstart`) or a file. TypeScript files are run through jiti, JavaScript ones by
- * Node, `.json` is read as it is. Paths in a recipe's curation sources are relative to the recipe's file; those of built-in
+ * Node, `.json` is read as it is. Paths in a recipe's curation plan are relative to the recipe's file; those of built-in
  * recipes to the workspace.
  */
 import { existsSync } from 'node:fs';
@@ -14,7 +14,7 @@ import { parseRecipe, type Recipe } from './recipe-schema.js';
 
 export interface LoadedRecipe {
   recipe: Recipe;
-  /** What relative source paths are relative to. */
+  /** What relative paths of the curation plan are relative to. */
   baseFolder: string;
 }
 
@@ -83,14 +83,28 @@ function ownEntry(): string {
   return existsSync(beside) ? beside : fileURLToPath(new URL('../../dist/index.js', import.meta.url));
 }
 
-/** The curation plan with its sources' paths made absolute. */
-export function resolveSourcePaths(recipe: Recipe, baseFolder: string): Recipe['curation'] {
+/** The curation plan with the paths of its sources, classifiers and evaluation sets made absolute. */
+export function resolvePlanPaths(recipe: Recipe, baseFolder: string): Recipe['curation'] {
+  const absolute = (path: string): string => (isAbsolute(path) ? path : join(baseFolder, path));
+  const { sources, domains, quality, decontamination, ...rest } = recipe.curation;
   return {
-    ...recipe.curation,
-    sources: recipe.curation.sources.map((source) =>
-      'path' in source && source.path !== undefined && !isAbsolute(source.path)
-        ? { ...source, path: join(baseFolder, source.path) }
-        : source,
+    ...rest,
+    sources: sources.map((source) =>
+      'path' in source && source.path !== undefined ? { ...source, path: absolute(source.path) } : source,
     ),
+    ...(domains && {
+      domains: domains.method === 'classifier' ? { ...domains, model: absolute(domains.model) } : domains,
+    }),
+    ...(quality && {
+      quality: quality.map((entry) =>
+        entry.method === 'classifier' ? { ...entry, model: absolute(entry.model) } : entry,
+      ),
+    }),
+    ...(decontamination && {
+      decontamination: {
+        ...decontamination,
+        sets: decontamination.sets.map((set) => ({ ...set, path: absolute(set.path) })),
+      },
+    }),
   };
 }

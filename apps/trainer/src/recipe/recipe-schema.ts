@@ -105,6 +105,10 @@ export const recipeSchema = z.strictObject({
     problems: count,
     samplesPerPrompt: count.default(4),
     maximumPairs: count,
+    /** Where none of a problem's samples is right, prefer the generator's solution; else such problems give no pair. */
+    referenceSolutions: z.boolean().default(true),
+    /** The last of the pairs, which are not trained on: the stage reports how many of them it ranks right. */
+    heldOutPairs: z.number().int().nonnegative().default(0),
     temperature: z.number().positive().max(10).default(1),
     stage: directPreferenceOptimizationStageSchema,
     checkpoints: checkpoints.optional(),

@@ -153,16 +153,20 @@ export const quickstart = defineRecipe({
     stage: { learningRate: 5e-4, epochs: 1, tokensPerStep: 2048, contextLength: 256, optimizer: { beta2: 0.98 } },
   },
   dpo: {
-    problems: 256,
+    problems: 960,
     samplesPerPrompt: 4,
-    maximumPairs: 200,
+    referenceSolutions: false,
+    maximumPairs: 400,
+    heldOutPairs: 80,
     stage: {
-      learningRate: 2e-5,
+      // Without a strong pull towards the right answers, DPO at this size pushes both answers down and unlearns sums: docs/log.md.
+      learningRate: 1e-4,
+      chosenLikelihoodWeight: 1,
       epochs: 1,
       pairsPerStep: 16,
       contextLength: 256,
       beta: 0.1,
-      chosenLikelihoodWeight: 0.1,
+      evaluateEverySteps: 4,
     },
   },
   ppo: {

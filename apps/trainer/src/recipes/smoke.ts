@@ -81,9 +81,10 @@ export const smoke = defineRecipe({
     stage: { learningRate: 1e-3, epochs: 1, tokensPerStep: 1024, contextLength: 256 },
   },
   dpo: {
-    problems: 12,
+    problems: 32,
     samplesPerPrompt: 2,
     maximumPairs: 8,
+    heldOutPairs: 1,
     stage: { learningRate: 1e-4, epochs: 1, pairsPerStep: 4, contextLength: 256 },
   },
   ppo: {

@@ -1,5 +1,6 @@
 /** Every figure of a run as rows of a table: the terminal and the page show the same. */
 import { formatBytes, formatCount, formatDuration, formatPercent } from '../terminal/format.js';
+import { describePreferences, type PreferenceSummary } from './describe-preferences.js';
 import { stageIds } from '../run/stage-context.js';
 import type { ReportData } from './report-data.js';
 
@@ -61,13 +62,8 @@ export function figuresOf({ recipe, state, evaluation, metrics }: ReportData): F
   const sft = summary('sft') as { heldOutLossBefore?: number; heldOutLoss?: number } | undefined;
   if (sft?.heldOutLoss !== undefined)
     training.push(['SFT held-out loss', `${sft.heldOutLossBefore?.toFixed(3)} → ${sft.heldOutLoss.toFixed(3)}`]);
-  const dpo = summary('dpo') as
-    { pairs: { used: number }; final: { accuracy: number; rewardMargin: number } } | undefined;
-  if (dpo)
-    training.push([
-      'DPO',
-      `${dpo.pairs.used} pairs, ${formatPercent(dpo.final.accuracy)} ranked right, margin ${dpo.final.rewardMargin.toFixed(2)}`,
-    ]);
+  const dpo = summary('dpo') as PreferenceSummary | undefined;
+  if (dpo) training.push(['DPO', describePreferences(dpo)]);
   for (const { seed, first, final } of (summary('ppo')?.runs as
     { seed: number; first: { reward: number }; final: { reward: number; referenceKl: number } }[] | undefined) ?? []) {
     training.push([

@@ -101,7 +101,7 @@ function retrievalSection({ evaluation }: ReportData): string {
 
 function posttrainingSection({ metrics, evaluation }: ReportData): string {
   const curve = (rows: readonly MetricsRow[], metric: string): Point[] =>
-    rows.map((row) => ({ x: row.step, y: Number(row[metric]) }));
+    rows.flatMap(({ step, [metric]: value }) => (typeof value === 'number' ? [{ x: step, y: value }] : []));
   const ppo = [...metrics].filter(([name]) => name.startsWith('ppo'));
   const parts: string[] = [];
   const sft = metrics.get('sft');
@@ -122,7 +122,10 @@ function posttrainingSection({ metrics, evaluation }: ReportData): string {
         title: 'DPO: reward margin of right over wrong answers',
         xLabel: 'step',
         yLabel: 'margin',
-        series: [{ name: 'margin', points: curve(dpo, 'rewardMargin') }],
+        series: [
+          { name: 'pairs of the step', points: curve(dpo, 'rewardMargin') },
+          { name: 'held-out pairs', points: curve(dpo, 'heldOutRewardMargin') },
+        ].filter(({ points }) => points.length > 0),
         height: 200,
       }),
     );

@@ -15,8 +15,8 @@ export interface RunEstimate {
   totalSeconds: number;
 }
 
-/** Seconds that curation, tokenisation and evaluation of a quickstart-sized recipe took beside training, on four cores. */
-const fixedSeconds = 90;
+/** Seconds that curation, tokenisation and evaluation of a quickstart-sized recipe took beside training, on four cores: 45, and some for slower disks. */
+const fixedSeconds = 60;
 
 export async function estimateRun(recipe: Recipe, remaining: readonly StageId[]): Promise<RunEstimate | undefined> {
   const config = initialModelConfig(recipe);
@@ -32,14 +32,14 @@ export async function estimateRun(recipe: Recipe, remaining: readonly StageId[])
   if (remaining.includes('dpo')) flops += 3 * recipe.dpo.maximumPairs * conversationTokens * perToken(256);
   if (remaining.includes('ppo')) {
     const { iterations, promptsPerIteration, samplesPerPrompt, updateEpochs } = recipe.ppo.stage;
-    // Sampling and scoring together took about as long as one pass of the update.
+    // Sampling and scoring together took nearly twice as long as one pass of the update (docs/log.md).
     flops +=
       recipe.ppo.seeds.length *
       iterations *
       promptsPerIteration *
       samplesPerPrompt *
       conversationTokens *
-      (updateEpochs + 1) *
+      (updateEpochs + 1.9) *
       perToken(256);
   }
   function stageFlops(input: Recipe['pretrain']['stages'][number]): number {
@@ -72,7 +72,7 @@ async function measureTokensPerSecond(recipe: Recipe): Promise<number> {
   const variables = [...model.parameters.values()];
   const times: number[] = [];
   try {
-    // The first steps are slower: memory is new and the processor's clock low. The best of the rest is what a run settles to.
+    // The first steps are slower: memory is new and the processor's clock low. A run settles to the middle of the rest.
     for (let step = 0; step < 12; step++) {
       const start = performance.now();
       const { value, gradients } = valueAndGradients(
@@ -82,10 +82,10 @@ async function measureTokensPerSecond(recipe: Recipe): Promise<number> {
       const { norm, scale } = globalNormScale([...gradients.values()], 1);
       await norm.data();
       tf.dispose([value, norm, scale, ...gradients.values()]);
-      times.push((performance.now() - start) / 1000);
+      if (step >= 4) times.push((performance.now() - start) / 1000);
     }
   } finally {
     model.dispose();
   }
-  return total / Math.min(...times);
+  return total / times.sort((a, b) => a - b)[times.length >> 1];
 }

@@ -58,27 +58,40 @@ export async function runPipeline(options: PipelineOptions): Promise<void> {
   };
   for (const stage of pipelineStages) {
     if (options.only !== undefined && stage.id !== options.only) continue;
-    const position = `[${stageIds.indexOf(stage.id) + 1}/${stageIds.length}]`;
     const done = run.stage(stage.id);
     if (done) {
       await run.verifyStage(stage.id);
-      display.line(`${position} ${stage.title}: finished before (${formatDuration(done.seconds)})`);
+      display.line(`${titleOf(stage)}: finished before (${formatDuration(done.seconds)})`);
       continue;
     }
     for (const required of stage.requires) {
-      if (!run.stage(required)) throw notReady(required, stage.id);
-      await run.verifyStage(required);
+      if (run.stage(required)) {
+        await run.verifyStage(required);
+        continue;
+      }
+      const before = pipelineStages.find(({ id }) => id === required);
+      if (!before?.isFinishedElsewhere?.(context)) throw notReady(required, stage.id);
+      await runStage(before, context);
     }
-    signal.throwIfAborted();
-    display.line(`${position} ${stage.title}`);
-    const start = performance.now();
-    const outcome = await stage.run(context);
-    display.finish();
-    const seconds = (performance.now() - start) / 1000;
-    await run.finishStage(stage.id, { seconds, summary: outcome.summary }, outcome.outputs);
-    await mergeMetrics(run);
-    display.line(`      ${outcome.headline} (${formatDuration(seconds)})`);
+    await runStage(stage, context);
   }
+}
+
+async function runStage(stage: PipelineStage, context: StageContext): Promise<void> {
+  const { run, display, signal } = context;
+  signal.throwIfAborted();
+  display.line(titleOf(stage));
+  const start = performance.now();
+  const outcome = await stage.run(context);
+  display.finish();
+  const seconds = (performance.now() - start) / 1000;
+  await run.finishStage(stage.id, { seconds, summary: outcome.summary }, outcome.outputs);
+  await mergeMetrics(run);
+  display.line(`      ${outcome.headline} (${formatDuration(seconds)})`);
+}
+
+function titleOf({ id, title }: PipelineStage): string {
+  return `[${stageIds.indexOf(id) + 1}/${stageIds.length}] ${title}`;
 }
 
 function notReady(id: StageId, by?: StageId): TrainerError {

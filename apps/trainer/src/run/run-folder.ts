@@ -37,6 +37,9 @@ export interface RunState {
   environment: Record<string, unknown>;
 }
 
+/** Room for the checkpoints, shards and reports of a small run; larger models fail early on their own checks. */
+export const minimumFreeBytes = 500 * 2 ** 20;
+
 /** Hex sha256 of a file, streamed. */
 export async function sha256OfFile(file: string): Promise<string> {
   const hash = createHash('sha256');

@@ -9,7 +9,7 @@ export type StageId = (typeof stageIds)[number];
 export interface StageContext {
   run: RunFolder;
   recipe: Recipe;
-  /** What relative source paths of the recipe are relative to. */
+  /** What relative paths of the recipe's curation plan are relative to. */
   baseFolder: string;
   signal: AbortSignal;
   display: ProgressDisplay;
@@ -33,5 +33,7 @@ export interface PipelineStage {
   id: StageId;
   title: string;
   requires: readonly StageId[];
+  /** Whether the stage's work was done outside of this process, so that running the stage only checks and records it. */
+  isFinishedElsewhere?(context: StageContext): boolean;
   run(context: StageContext): Promise<StageOutcome>;
 }

@@ -1,7 +1,8 @@
 /** Curation: sources → filters → deduplication → domains → mixture. The work is data-curation's; this names its files. */
+import { existsSync } from 'node:fs';
 import { curate } from '@xgen-small/data-curation';
 import { formatBytes, formatCount } from '../terminal/format.js';
-import { resolveSourcePaths } from '../recipe/load-recipe.js';
+import { resolvePlanPaths } from '../recipe/load-recipe.js';
 import type { PipelineStage } from '../run/stage-context.js';
 import { relativeTo } from './paths.js';
 
@@ -9,8 +10,10 @@ export const curateStage: PipelineStage = {
   id: 'curate',
   title: 'Curate text',
   requires: [],
+  // The manifest is the last file of a curation: there it was submitted to a cluster, and is finished.
+  isFinishedElsewhere: ({ run }) => existsSync(run.folder('curate', 'manifest.json')),
   async run({ run, recipe, baseFolder, signal, onProgress, workers }) {
-    const result = await curate(resolveSourcePaths(recipe, baseFolder), {
+    const result = await curate(resolvePlanPaths(recipe, baseFolder), {
       outputFolder: run.folder('curate'),
       workers,
       signal,

@@ -13,6 +13,7 @@ import {
 } from '@xgen-small/posttrain';
 import { TrainerError } from '../errors.js';
 import type { PipelineStage } from '../run/stage-context.js';
+import { describePreferences } from '../report/describe-preferences.js';
 import { mathsProblems, mathsPrompt } from './maths-data.js';
 import { filesOfFolder, loadStageModel, loadTokenizer } from './model-files.js';
 import { relativeTo } from './paths.js';
@@ -29,8 +30,10 @@ export const directPreferenceStage: PipelineStage = {
     const model = await loadStageModel(context, 'sft');
     try {
       const pairsFile = join(folder, 'preferences.jsonl');
+      const heldOutFile = join(folder, 'preferences.heldout.jsonl');
+      const { heldOutPairs } = recipe.dpo;
       const statisticsFile = join(folder, 'preferences.json');
-      // The statistics are written last, so they stand for both files.
+      // The statistics are written last, so they stand for all files.
       if (!existsSync(statisticsFile)) {
         const built = await buildPreferencePairs({
           model,
@@ -41,12 +44,26 @@ export const directPreferenceStage: PipelineStage = {
           samplesPerPrompt: recipe.dpo.samplesPerPrompt,
           maximumNewTokens: recipe.maths.maximumNewTokens,
           temperature: recipe.dpo.temperature,
-          referenceSolution: 'solution',
+          referenceSolution: recipe.dpo.referenceSolutions ? 'solution' : undefined,
           maximumPairs: recipe.dpo.maximumPairs,
           signal,
           onProgress,
         });
-        await writeFileAtomic(pairsFile, built.pairs.map((pair) => `${JSON.stringify(pair)}\n`).join(''));
+        const { pairs } = built;
+        const { promptsAllRight, prompts } = built.statistics;
+        if (pairs.length <= heldOutPairs && promptsAllRight < prompts) {
+          throw new TrainerError(
+            'INVALID_RECIPE',
+            `The model's answers gave ${pairs.length} preference pairs, and ${heldOutPairs} are to be held out.`,
+            {
+              value: heldOutPairs,
+              remedy: 'Raise dpo.problems, lower dpo.heldOutPairs or set dpo.referenceSolutions.',
+            },
+          );
+        }
+        const training = pairs.length - heldOutPairs;
+        await writeFileAtomic(pairsFile, jsonLines(pairs.slice(0, training)));
+        await writeFileAtomic(heldOutFile, jsonLines(pairs.slice(training)));
         await writeFileAtomic(statisticsFile, `${JSON.stringify(built.statistics, null, 2)}\n`);
       }
       const statistics = JSON.parse(await readFile(statisticsFile, 'utf8')) as PreferencePairs['statistics'];
@@ -68,23 +85,29 @@ export const directPreferenceStage: PipelineStage = {
         seed: recipe.seed,
         checkpoints: recipe.dpo.checkpoints,
         preferences: readPreferences(pairsFile),
+        heldOut: heldOutPairs > 0 ? readPreferences(heldOutFile) : undefined,
         signal,
         onProgress,
       });
       const metrics = join(folder, 'run', 'metrics.jsonl');
       return {
-        outputs: [...(await filesOfFolder(result.modelFolder)), metrics, pairsFile, statisticsFile],
+        outputs: [...(await filesOfFolder(result.modelFolder)), metrics, pairsFile, heldOutFile, statisticsFile],
         summary: {
           model: relativeTo(run, result.modelFolder),
           metricsFiles: [relativeTo(run, metrics)],
           pairs: result.pairs,
           statistics,
           final: result.final,
+          heldOut: result.heldOut,
         },
-        headline: `${result.pairs.used} pairs, ${(result.final.accuracy * 100).toFixed(0)} % ranked right, margin ${result.final.rewardMargin.toFixed(2)}`,
+        headline: describePreferences(result),
       };
     } finally {
       model.dispose();
     }
   },
 };
+
+function jsonLines(records: readonly object[]): string {
+  return records.map((record) => `${JSON.stringify(record)}\n`).join('');
+}

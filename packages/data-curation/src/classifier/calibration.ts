@@ -1,6 +1,7 @@
 /**
- * Calibration: a classifier that says 0.8 should be right 8 times in 10. One temperature for the scores, fitted on examples that were
- * not trained on (Guo et al. 2017, arXiv:1706.04599), and the measures that show whether it helped.
+ * Calibration: a classifier that says 0.8 should be right 8 times in 10. A temperature and a bias for each label, fitted on examples that
+ * were not trained on: temperature scaling (Guo et al. 2017, arXiv:1706.04599) with corrected bias (Alexandari et al. 2020,
+ * arXiv:1901.06852), since training weighs all labels alike and the examples may not. And the measures that show whether it helped.
  */
 
 import { softmax } from './softmax.js';
@@ -18,10 +19,29 @@ export interface CalibrationMeasures {
   calibrationError: number;
 }
 
+/** Examples whose winning probability lies in a tenth of [0, 1]. */
+export interface ReliabilityBin {
+  from: number;
+  to: number;
+  examples: number;
+  /** Mean of the winning probability. */
+  predicted: number;
+  /** Share of examples that the winning label is right for. */
+  observed: number;
+}
+
+export interface Calibration {
+  temperature: number;
+  /** Added to the scores before they are divided by the temperature; sums to 0. */
+  bias: Float64Array;
+}
+
+const bins = 10;
+
 /** The temperature of smallest log loss, by golden-section search over its logarithm. */
 export function fitTemperature(examples: readonly ScoredExample[]): number {
   if (examples.length === 0) return 1;
-  const loss = (logarithm: number) => measure(examples, Math.exp(logarithm)).logLoss;
+  const loss = (logarithm: number) => logLoss(examples, Math.exp(logarithm));
   const ratio = (Math.sqrt(5) - 1) / 2;
   let low = Math.log(0.05);
   let high = Math.log(20);
@@ -34,21 +54,100 @@ export function fitTemperature(examples: readonly ScoredExample[]): number {
   return Number(Math.exp((low + high) / 2).toPrecision(6));
 }
 
+/**
+ * Temperature and biases in turn, to the smallest log loss. The biases are those at which the mean probability of each label is its share
+ * of the examples, found by scaling: each step multiplies a label's odds by what it lacks.
+ */
+export function fitCalibration(examples: readonly ScoredExample[], labels: number): Calibration {
+  const bias = new Float64Array(labels);
+  const counts = new Float64Array(labels);
+  for (const { label } of examples) counts[label]++;
+  for (let round = 0; round < 8; round++) {
+    const temperature = fitTemperature(shift(examples, bias));
+    for (let step = 0; step < 10; step++) {
+      const means = new Float64Array(labels);
+      for (const { scores } of shift(examples, bias)) {
+        for (const [row, probability] of softmax(scores, temperature).entries()) means[row] += probability;
+      }
+      let sum = 0;
+      for (let row = 0; row < labels; row++) {
+        // A label that is not among the examples at all counts as half an example.
+        bias[row] += temperature * Math.log(Math.max(counts[row], 0.5) / (means[row] + 1e-9));
+        sum += bias[row];
+      }
+      for (let row = 0; row < labels; row++) bias[row] -= sum / labels;
+    }
+  }
+  return { temperature: fitTemperature(shift(examples, bias)), bias };
+}
+
+function shift(examples: readonly ScoredExample[], bias: Float64Array): ScoredExample[] {
+  return examples.map(({ scores, label }) => ({ scores: scores.map((score, row) => score + bias[row]), label }));
+}
+
 export function measure(examples: readonly ScoredExample[], temperature: number): CalibrationMeasures {
-  const bins = Array.from({ length: 10 }, () => ({ count: 0, confidence: 0, right: 0 }));
-  let logLoss = 0;
-  let right = 0;
+  const found = reliability(examples, temperature);
+  const total = Math.max(1, examples.length);
+  const sum = (term: (bin: ReliabilityBin) => number) => found.reduce((all, bin) => all + bin.examples * term(bin), 0);
+  return {
+    logLoss: logLoss(examples, temperature),
+    accuracy: sum(({ observed }) => observed) / total,
+    calibrationError: sum(({ observed, predicted }) => Math.abs(observed - predicted)) / total,
+  };
+}
+
+function logLoss(examples: readonly ScoredExample[], temperature: number): number {
+  let sum = 0;
+  for (const { scores, label } of examples) {
+    sum -= Math.log(Math.max(softmax(scores.slice(), temperature)[label], 1e-12));
+  }
+  return sum / Math.max(1, examples.length);
+}
+
+export function reliability(examples: readonly ScoredExample[], temperature: number): ReliabilityBin[] {
+  const found = Array.from({ length: bins }, () => ({ examples: 0, probability: 0, right: 0 }));
   for (const { scores, label } of examples) {
     const probabilities = softmax(scores.slice(), temperature);
-    const best = probabilities.indexOf(Math.max(...probabilities));
-    logLoss -= Math.log(Math.max(probabilities[label], 1e-12));
-    if (best === label) right++;
-    const bin = bins[Math.min(9, Math.floor(probabilities[best] * 10))];
-    bin.count++;
-    bin.confidence += probabilities[best];
+    const best = indexOfLargest(probabilities);
+    const bin = found[Math.min(bins - 1, Math.floor(probabilities[best] * bins))];
+    bin.examples++;
+    bin.probability += probabilities[best];
     if (best === label) bin.right++;
   }
-  const total = Math.max(1, examples.length);
-  const calibrationError = bins.reduce((sum, bin) => sum + Math.abs(bin.confidence - bin.right), 0) / total;
-  return { logLoss: logLoss / total, accuracy: right / total, calibrationError };
+  return found.map(({ examples: count, probability, right }, index) => ({
+    from: index / bins,
+    to: (index + 1) / bins,
+    examples: count,
+    predicted: probability / Math.max(1, count),
+    observed: right / Math.max(1, count),
+  }));
+}
+
+/**
+ * Area under the curve of true against false positives: how often a positive scores above a negative, ties counting half
+ * (Mann and Whitney's U). NaN where there are none of either.
+ */
+export function areaUnderCurve(scored: readonly { score: number; isPositive: boolean }[]): number {
+  const sorted = [...scored].sort((a, b) => a.score - b.score);
+  let ranks = 0;
+  let positives = 0;
+  for (let start = 0; start < sorted.length;) {
+    let end = start;
+    while (end < sorted.length && sorted[end].score === sorted[start].score) end++;
+    const rank = (start + 1 + end) / 2;
+    for (let at = start; at < end; at++) {
+      if (!sorted[at].isPositive) continue;
+      ranks += rank;
+      positives++;
+    }
+    start = end;
+  }
+  const negatives = sorted.length - positives;
+  return (ranks - (positives * (positives + 1)) / 2) / (positives * negatives);
+}
+
+export function indexOfLargest(values: Float64Array): number {
+  let best = 0;
+  for (let index = 1; index < values.length; index++) if (values[index] > values[best]) best = index;
+  return best;
 }

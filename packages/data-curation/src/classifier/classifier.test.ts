@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { code, prose } from '../../test/corpus.js';
 import { generateMathDocuments } from '../generators/math-documents.js';
 import { seededRandom } from '../util/permutation.js';
-import { fitTemperature, measure } from './calibration.js';
+import { areaUnderCurve, fitCalibration, fitTemperature, measure, reliability } from './calibration.js';
 import { FeatureExtractor } from './features.js';
 import { logits, softmax, trainSoftmax } from './softmax.js';
 import { TextClassifier } from './text-classifier.js';
@@ -29,14 +29,14 @@ function examples(): LabelledText[] {
 }
 
 describe('trainSoftmax', () => {
-  it('predicts the frequencies of labels that the features cannot tell apart', () => {
+  it('predicts the frequencies of labels that the features cannot tell apart', async () => {
     const features = new FeatureExtractor('words', 256).extract('the same text every time');
     const training = Array.from({ length: 100 }, (_, index) => ({
       features,
       label: index % 10 < 7 ? 0 : 1,
       weight: 1,
     }));
-    const model = trainSoftmax(training, {
+    const model = await trainSoftmax(training, {
       labels: 2,
       buckets: 256,
       epochs: 300,
@@ -49,10 +49,10 @@ describe('trainSoftmax', () => {
     expect(second).toBeCloseTo(0.3, 1);
   });
 
-  it('steps against the gradient of the log loss, as finite differences give it', () => {
+  it('steps against the gradient of the log loss, as finite differences give it', async () => {
     const features = new FeatureExtractor('words', 64).extract('one two three two');
     const options = { labels: 3, buckets: 64, epochs: 0, learningRate: 0.1, decay: 0, seed: 1 };
-    const model = trainSoftmax([], options);
+    const model = await trainSoftmax([], options);
     for (let at = 0; at < model.weights.length; at++) model.weights[at] = Math.sin(at) / 2;
     const loss = () => -Math.log(softmax(logits(model, features, new Float64Array(3)), 1)[2]);
     const probabilities = softmax(logits(model, features, new Float64Array(3)), 1);
@@ -87,6 +87,75 @@ describe('calibration', () => {
     expect(temperature).toBeLessThan(2.8);
     expect(measure(drawn, temperature).calibrationError).toBeLessThan(0.03);
     expect(measure(drawn, 1).calibrationError).toBeGreaterThan(0.1);
+  });
+});
+
+describe('fitCalibration', () => {
+  it('finds the temperature and the biases that the labels were drawn with', () => {
+    const random = seededRandom(4);
+    const planted = [1.5, -0.5, -1];
+    const drawn = Array.from({ length: 8000 }, () => {
+      const scores = Float64Array.from({ length: 3 }, () => 6 * (random() - 0.5));
+      const probabilities = softmax(
+        scores.map((score, row) => score + planted[row]),
+        1.6,
+      );
+      let rest = random();
+      let label = 0;
+      while (label < 2 && (rest -= probabilities[label]) > 0) label++;
+      return { scores, label };
+    });
+    const { temperature, bias } = fitCalibration(drawn, 3);
+    expect(Math.abs(temperature - 1.6)).toBeLessThan(0.1);
+    for (const [row, value] of planted.entries()) expect(Math.abs(bias[row] - value)).toBeLessThan(0.15);
+  });
+
+  it('changes no decision where all are right', () => {
+    const examples = Array.from({ length: 40 }, (_, index) => {
+      const label = index < 36 ? 0 : 1;
+      return { scores: Float64Array.from([label === 0 ? 5 : -5, 0]), label };
+    });
+    const { temperature, bias } = fitCalibration(examples, 2);
+    const shifted = examples.map(({ scores, label }) => ({
+      label,
+      scores: scores.map((score, row) => score + bias[row]),
+    }));
+    expect(measure(shifted, temperature).accuracy).toBe(1);
+  });
+});
+
+describe('areaUnderCurve', () => {
+  it('counts the pairs in the right order, ties half', () => {
+    const random = seededRandom(5);
+    const scored = Array.from({ length: 300 }, () => ({
+      score: Math.floor(random() * 20),
+      isPositive: random() < 0.3,
+    }));
+    let pairs = 0;
+    let right = 0;
+    for (const a of scored) {
+      for (const b of scored) {
+        if (!a.isPositive || b.isPositive) continue;
+        pairs++;
+        right += a.score > b.score ? 1 : a.score === b.score ? 0.5 : 0;
+      }
+    }
+    expect(areaUnderCurve(scored)).toBeCloseTo(right / pairs, 12);
+    expect(areaUnderCurve([{ score: 1, isPositive: true }])).toBeNaN();
+  });
+});
+
+describe('reliability', () => {
+  it('puts a certain prediction in the last bin, and counts all', () => {
+    const examples = [
+      { scores: Float64Array.from([1000, 0]), label: 0 },
+      { scores: Float64Array.from([0, 0]), label: 1 },
+    ];
+    const found = reliability(examples, 1).filter((bin) => bin.examples > 0);
+    expect(found).toEqual([
+      { from: 0.5, to: 0.6, examples: 1, predicted: 0.5, observed: 0 },
+      { from: 0.9, to: 1, examples: 1, predicted: 1, observed: 1 },
+    ]);
   });
 });
 
@@ -136,7 +205,30 @@ describe('trainTextClassifier', () => {
   it('refuses examples that cannot be learned from', async () => {
     const one = [{ text: 'a', label: 'x' }];
     await expect(trainTextClassifier({ examples: one })).rejects.toMatchObject({ code: 'OPTION_INVALID' });
+    await expect(trainTextClassifier({ examples: [] })).rejects.toMatchObject({ code: 'OPTION_INVALID' });
+    for (const bad of [
+      { text: ' \n', label: 'x' },
+      { text: 'a', label: '' },
+    ]) {
+      await expect(trainTextClassifier({ examples: [...one, bad] })).rejects.toMatchObject({
+        code: 'INPUT_INVALID',
+        message: expect.stringContaining('Example 2') as string,
+      });
+    }
     const few = [...one, { text: 'b', label: 'y' }];
     await expect(trainTextClassifier({ examples: few })).rejects.toThrow(/has no example in the/);
+  });
+
+  it('is stopped by its signal', async () => {
+    const controller = new AbortController();
+    const training = trainTextClassifier({
+      examples: examples(),
+      buckets: 2 ** 14,
+      signal: controller.signal,
+      onProgress: ({ task, completed }) => {
+        if (task === 'train words' && completed === 1) setImmediate(() => controller.abort());
+      },
+    });
+    await expect(training).rejects.toMatchObject({ code: 'ABORTED' });
   });
 });

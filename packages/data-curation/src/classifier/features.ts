@@ -14,6 +14,8 @@ export interface SparseVector {
 
 const maximumTokens = 2000;
 const maximumCharacters = 6000;
+/** UTF-16 units of a text that a classifier looks at. */
+export const visibleCharacters = maximumTokens * 20;
 const token = /[\p{L}\p{N}_]+|[^\s\p{L}\p{N}_]/gu;
 
 export class FeatureExtractor {
@@ -49,11 +51,7 @@ export class FeatureExtractor {
   }
 
   #addWords(text: string): void {
-    const tokens =
-      text
-        .slice(0, maximumTokens * 20)
-        .toLowerCase()
-        .match(token) ?? [];
+    const tokens = text.slice(0, visibleCharacters).toLowerCase().match(token) ?? [];
     let previous = 0;
     for (let at = 0; at < tokens.length && at < maximumTokens; at++) {
       const word = tokens[at];

@@ -3,7 +3,7 @@
  * model of the ensemble its bias and its weights as float32 (little-endian), only rows and buckets that the header declares.
  */
 
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir, open, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { z } from 'zod';
 import { CurationError } from '../errors.js';
@@ -40,7 +40,13 @@ const headerSchema = z.strictObject({
     .min(1),
 });
 
-export async function writeClassifier(path: string, { labels, members }: ClassifierData): Promise<void> {
+export async function writeClassifier(path: string, data: ClassifierData): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  await writeFileWhole(path, classifierBytes(data));
+}
+
+/** The bytes of the file: the same data always give the same. */
+export function classifierBytes({ labels, members }: ClassifierData): Buffer {
   const header = Buffer.from(
     canonicalJson({
       labels,
@@ -50,8 +56,21 @@ export async function writeClassifier(path: string, { labels, members }: Classif
   const length = Buffer.alloc(4);
   length.writeUInt32LE(header.length);
   const arrays = members.flatMap(({ model }) => [toBytes(model.bias), toBytes(model.weights)]);
-  await mkdir(dirname(path), { recursive: true });
-  await writeFileWhole(path, Buffer.concat([Buffer.from(magic), length, header, ...arrays]));
+  return Buffer.concat([Buffer.from(magic), length, header, ...arrays]);
+}
+
+/** Whether a file begins like a classifier's; false for one that cannot be read. */
+export async function isClassifierFile(path: string): Promise<boolean> {
+  const handle = await open(path, 'r').catch(() => undefined);
+  if (handle === undefined) return false;
+  try {
+    const { buffer, bytesRead } = await handle.read({ buffer: Buffer.alloc(magic.length), length: magic.length });
+    return bytesRead === magic.length && buffer.toString('latin1') === magic;
+  } catch {
+    return false;
+  } finally {
+    await handle.close();
+  }
 }
 
 /** @throws CurationError `INPUT_INVALID` for a file that is not a whole classifier. */

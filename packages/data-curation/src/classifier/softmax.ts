@@ -3,6 +3,7 @@
  * gradient descent with AdaGrad steps (Duchi et al. 2011) and L2 decay on the features seen. Deterministic for a seed.
  */
 
+import { setImmediate } from 'node:timers/promises';
 import { seededRandom } from '../util/permutation.js';
 import type { SparseVector } from './features.js';
 
@@ -31,8 +32,11 @@ export interface SoftmaxOptions {
   onEpoch?: (epoch: number, loss: number) => void;
 }
 
-/** Cost: epochs x examples x features x labels multiply-adds. */
-export function trainSoftmax(examples: readonly TrainingExample[], options: SoftmaxOptions): LinearModel {
+/** Cost: epochs x examples x features x labels multiply-adds. Others may run between epochs; what `onEpoch` throws ends the training. */
+export async function trainSoftmax(
+  examples: readonly TrainingExample[],
+  options: SoftmaxOptions,
+): Promise<LinearModel> {
   const { labels, buckets } = options;
   const weights = new Float32Array(labels * buckets);
   const squares = new Float32Array(labels * buckets).fill(1e-6);
@@ -66,6 +70,7 @@ export function trainSoftmax(examples: readonly TrainingExample[], options: Soft
       }
     }
     options.onEpoch?.(epoch + 1, loss / Math.max(1, examples.length));
+    await setImmediate();
   }
   return model;
 }

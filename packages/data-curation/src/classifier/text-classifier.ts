@@ -4,9 +4,10 @@
  * Cost: feature extraction and one multiply-add a feature and label; about 0.3 ms for a long document.
  */
 
+import { sha256OfText } from '../util/files.js';
 import { FeatureExtractor } from './features.js';
 import type { ClassifierData } from './model-file.js';
-import { readClassifier, writeClassifier } from './model-file.js';
+import { classifierBytes, isClassifierFile, readClassifier, writeClassifier } from './model-file.js';
 import { logits, softmax } from './softmax.js';
 
 export interface Prediction {
@@ -30,8 +31,18 @@ export class TextClassifier {
     return new TextClassifier(await readClassifier(path));
   }
 
+  /** Whether the file begins like a saved classifier; `load` tells whether it is whole. */
+  static isFile(path: string): Promise<boolean> {
+    return isClassifierFile(path);
+  }
+
   async save(path: string): Promise<void> {
     await writeClassifier(path, this.#data);
+  }
+
+  /** SHA-256 of the file that `save` writes. */
+  sha256(): string {
+    return sha256OfText(classifierBytes(this.#data));
   }
 
   get labels(): readonly string[] {

@@ -5,7 +5,7 @@
  */
 
 import type { DuckDBConnection } from '@duckdb/node-api';
-import { sqlList } from '../util/sql.js';
+import { sqlFiles } from '../util/sql.js';
 import { connectComponents } from './components.js';
 
 export interface ClusterOptions {
@@ -35,7 +35,7 @@ export async function buildClusters(
   for (let band = 0; band < options.bands && options.parts.length > 0; band++) {
     const rows = `
       SELECT (offsets.first + part.position)::INTEGER AS document, part.band_${band} AS key
-      FROM read_parquet(${sqlList(options.parts)}) AS part JOIN offsets USING (task)
+      FROM read_parquet(${sqlFiles(options.parts)}) AS part JOIN offsets USING (task)
       WHERE part.band_${band} IS NOT NULL`;
     await joinBuckets(connection, rows, 'key');
     options.onBand(++done, total);

@@ -5,7 +5,7 @@
  */
 
 import { createReadStream } from 'node:fs';
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir, readFile, rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -31,7 +31,7 @@ import { claimFolder, curateResult, exists, readFinished, readJson } from './out
 import type { References } from './references.js';
 import { loadReferences } from './references.js';
 import type { RunInputs } from './run-inputs.js';
-import { firstDifference } from './run-inputs.js';
+import { changedTasks, firstDifference } from './run-inputs.js';
 import type { ClusterSummary, StoredTask } from './duplicate-clusters.js';
 import { clusterDocuments } from './duplicate-clusters.js';
 import type { Selection } from './select.js';
@@ -83,6 +83,7 @@ export class CurationRun {
   readonly #pool: WorkerPool;
   readonly #budget: MemoryBudget;
   readonly #timings: Record<string, number> = {};
+  readonly #processorTimings: Record<string, number> = {};
 
   constructor(
     readonly plan: CurationPlan,
@@ -128,7 +129,12 @@ export class CurationRun {
     const references = await loadReferences(this.plan);
     await this.#timed('downloads', () => downloadSources(this.plan, folder.downloads, this.options));
     const tasks = await this.#timed('inventory', () => this.inventory(references));
-    const results = await this.#timed('documents', () => this.extract(tasks));
+    const results = await this.#timed('documents', () => this.extract(tasks)).catch(async (error: unknown) => {
+      if (CurationError.isInstance(error) && error.code === 'INPUT_INVALID') {
+        await writeFileWhole(folder.rejected, canonicalJson({ input: error.value }));
+      }
+      throw error;
+    });
     const clusters = await this.#timed('duplicates', () => this.cluster(results));
     const trim = await this.#timed('repeated text', () => trimDocuments(this.trimOptions(results)));
     const selection = await this.#timed('selection', () => this.select(references, results, clusters, trim));
@@ -138,10 +144,13 @@ export class CurationRun {
   }
 
   async #timed<T>(name: string, step: () => Promise<T>): Promise<T> {
-    const start = performance.now();
     throwIfAborted(this.options.signal);
+    const start = performance.now();
+    const usedBefore = process.cpuUsage();
     const value = await step();
+    const used = process.cpuUsage(usedBefore);
     this.#timings[name] = (performance.now() - start) / 1000;
+    this.#processorTimings[name] = (used.user + used.system) / 1e6;
     return value;
   }
 
@@ -159,7 +168,7 @@ export class CurationRun {
     const before = await readFile(this.#folder.inventory, 'utf8').catch(() => undefined);
     if (before === undefined) {
       await writeFileWhole(this.#folder.inventory, text);
-    } else if (before !== text) {
+    } else if (before !== text && !(await this.#takeUpRepaired(JSON.parse(before) as RunInputs, inputs))) {
       const difference = firstDifference(JSON.parse(before) as RunInputs, inputs);
       throw new CurationError('INPUT_CHANGED', `The input of ${this.outputFolder} changed: ${difference}.`, {
         value: this.outputFolder,
@@ -167,6 +176,16 @@ export class CurationRun {
       });
     }
     return tasks;
+  }
+
+  /** Bad input stopped the run, and was repaired since: what was read of files that changed is forgotten. */
+  async #takeUpRepaired(before: RunInputs, now: RunInputs): Promise<boolean> {
+    const changed = changedTasks(before, now);
+    if (changed === undefined || !(await exists(this.#folder.rejected))) return false;
+    for (const task of changed) await rm(this.#taskResultPath({ task }), { force: true });
+    await writeFileWhole(this.#folder.inventory, canonicalJson(now));
+    await rm(this.#folder.rejected);
+    return true;
   }
 
   async extract(tasks: readonly InputTask[]): Promise<StoredTask[]> {
@@ -337,7 +356,11 @@ export class CurationRun {
     });
     await writeFileWhole(join(this.outputFolder, 'manifest.json'), `${canonicalJson(manifest, 2)}\n`);
     await removeWorkFolder(this.#folder);
-    return curateResult(this.outputFolder, manifest, report, this.#timings, this.#pool.timings);
+    return curateResult(this.outputFolder, manifest, report, {
+      timings: this.#timings,
+      processorTimings: this.#processorTimings,
+      documentTimings: this.#pool.timings,
+    });
   }
 
   /** Every input file with its hash. */

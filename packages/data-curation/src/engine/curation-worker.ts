@@ -51,8 +51,10 @@ async function run(job: Exclude<WorkerJob, { kind: 'stop' }>): Promise<Record<st
 
 function describe(error: unknown): WorkerReply {
   if (CurationError.isInstance(error)) {
-    const { code, message, value } = error;
-    return { ok: false, code, message, value: typeof value === 'string' ? value : undefined };
+    const { code, value, remedy } = error;
+    // The message of an error ends in its remedy, which travels apart.
+    const message = remedy === undefined ? error.message : error.message.slice(0, -remedy.length - 1);
+    return { ok: false, code, message, value: typeof value === 'string' ? value : undefined, remedy };
   }
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
   return { ok: false, code: 'WORKER_FAILED', message: text };

@@ -18,7 +18,7 @@ import type { CurationPlan } from '../plan/schema.js';
 import type { CountedBytes } from '../report/types.js';
 import { canonicalJson } from '../util/canonical-json.js';
 import { produceFile, writeFileWhole } from '../util/files.js';
-import { sqlList, sqlString } from '../util/sql.js';
+import { sqlFiles, sqlString } from '../util/sql.js';
 import type { TaskResult } from './extract-task.js';
 import type { WorkFolder } from './work-folder.js';
 
@@ -133,7 +133,7 @@ async function loadDocuments(
            domain VARCHAR, language VARCHAR, quality DOUBLE, exact_high UBIGINT, exact_low UBIGINT, rank UINTEGER, dropped BOOLEAN)`
       : `CREATE TABLE documents AS
            SELECT (offsets.first + position)::INTEGER AS document, ${columns}
-           FROM read_parquet(${sqlList(parts)}) JOIN offsets USING (task)`,
+           FROM read_parquet(${sqlFiles(parts)}) JOIN offsets USING (task)`,
   );
 }
 

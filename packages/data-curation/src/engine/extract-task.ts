@@ -71,14 +71,19 @@ export async function extractTask(
   let parts: StoredPart[];
   try {
     const store = new DocumentStore(writing, folder, task.task, processor.bands);
+    processor.startClock();
     for await (const raw of openSource(source, task, plan, reading, observer)) {
+      processor.endStep('read');
       const stored = processor.process(raw, source, stats);
       if (stored === undefined) continue;
       await store.add(stored);
+      processor.endStep('store');
       documents++;
     }
+    processor.endStep('read');
     parts = await store.finish();
     contaminated?.finish();
+    processor.endStep('store');
   } finally {
     contaminated?.discard();
     reading.closeSync();

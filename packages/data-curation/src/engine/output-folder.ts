@@ -71,21 +71,18 @@ export async function readFinished(
     });
   }
   await removeWorkFolder(workFolder(outputFolder));
-  return curateResult(
-    outputFolder,
-    manifest,
-    await readJson<CurationReport>(join(outputFolder, 'report.json')),
-    {},
-    {},
-  );
+  return curateResult(outputFolder, manifest, await readJson<CurationReport>(join(outputFolder, 'report.json')), {
+    timings: {},
+    processorTimings: {},
+    documentTimings: {},
+  });
 }
 
 export function curateResult(
   outputFolder: string,
   manifest: CurationManifest,
   report: CurationReport,
-  timings: Record<string, number>,
-  documentTimings: Record<string, number>,
+  times: Pick<CurateResult, 'timings' | 'processorTimings' | 'documentTimings'>,
 ): CurateResult {
   return {
     outputFolder,
@@ -96,8 +93,7 @@ export function curateResult(
     reportPath: join(outputFolder, 'report.json'),
     reportHtmlPath: join(outputFolder, 'report.html'),
     report,
-    timings,
-    documentTimings,
+    ...times,
   };
 }
 

@@ -63,7 +63,10 @@ export class DocumentProcessor {
   /** Loads the classifiers and evaluation sets that the plan names. */
   static async create(plan: CurationPlan): Promise<DocumentProcessor> {
     return new DocumentProcessor(plan, {
-      naturalLanguage: await loadNaturalLanguage(),
+      // The language of code is told by its file name.
+      naturalLanguage: plan.sources.every(({ domain }) => domain === 'code')
+        ? () => 'und'
+        : await loadNaturalLanguage(),
       classifyDomain: await createDomainClassifier(plan.domains),
       scoreQuality: await createQualityScorer(plan.quality),
       evaluationNgrams: plan.decontamination === undefined ? undefined : await loadNgramIndex(plan.decontamination),
@@ -81,12 +84,23 @@ export class DocumentProcessor {
     return timings;
   }
 
+  /** Begins to measure: what follows counts for the step whose end is told next. */
+  startClock(): void {
+    this.#lap = performance.now();
+  }
+
+  /** Counts the time since the last step for this one. */
+  endStep(step: string): void {
+    const now = performance.now();
+    this.#timings[step] = (this.#timings[step] ?? 0) + now - this.#lap;
+    this.#lap = now;
+  }
+
   /**
    * The document to store, or undefined when it was dropped; either way it is counted. To fit a weight curve, what the filters
    * drop is stored too, without its text.
    */
   process(raw: RawDocument, source: SourcePlan, stats: TaskStats): StoredDocument | undefined {
-    this.#lap = performance.now();
     stats.read.documents++;
     if (raw.text === undefined) {
       stats.read.textBytes += raw.inputBytes;
@@ -99,10 +113,10 @@ export class DocumentProcessor {
     const document = new CandidateDocument({ id, source: source.name, path, text, license });
     if (text.trim() === '') return this.#dropEmpty(document, source, stats, raw.inputBytes);
     document.domain = source.domain ?? this.#parts.classifyDomain(document);
-    this.#clock('domain');
+    this.endStep('domain');
     document.language =
       document.domain === 'code' ? (codeLanguageOf(path) ?? 'und') : this.#parts.naturalLanguage(text);
-    this.#clock('language identification');
+    this.endStep('language identification');
     const bytesRead = Buffer.byteLength(text);
     stats.read.textBytes += bytesRead;
     countInto(stats.sources, source.name, 1, bytesRead);
@@ -114,7 +128,7 @@ export class DocumentProcessor {
       return this.#plan.mixture.weightCurve === 'fitted' ? this.#describeDropped(document) : undefined;
     }
     const words = wordHashes(document.text);
-    this.#clock('words');
+    this.endStep('words');
     if (this.#isContaminated(document, words, stats, bytesRead)) return undefined;
     return this.#describe(document, words);
   }
@@ -138,7 +152,7 @@ export class DocumentProcessor {
     for (const { filter, domains } of this.#filters) {
       if (domains !== undefined && !domains.has(document.domain)) continue;
       const outcome = filter.apply(document);
-      this.#clock(filter.name);
+      this.endStep(filter.name);
       if (outcome === undefined) continue;
       if ('drop' in outcome) {
         const { id, domain, text } = document;
@@ -169,7 +183,7 @@ export class DocumentProcessor {
   #isContaminated(document: CandidateDocument, words: Int32Array, stats: TaskStats, bytesRead: number): boolean {
     const plan = this.#plan.decontamination;
     const found = this.#parts.evaluationNgrams?.find(words);
-    this.#clock('decontamination');
+    this.endStep('decontamination');
     if (plan === undefined || found === undefined || found.matches < plan.minimumMatches) return false;
     const { id, domain, text } = document;
     stats.contaminated[found.set] = (stats.contaminated[found.set] ?? 0) + 1;
@@ -187,7 +201,7 @@ export class DocumentProcessor {
   #describe(document: CandidateDocument, words: Int32Array): StoredDocument {
     const { text } = document;
     const quality = this.#parts.scoreQuality(document);
-    this.#clock('quality');
+    this.endStep('quality');
     const digest = createHash('sha256').update(text).digest();
     const signature = this.#minHasher?.signatureOfWords(words);
     const stored: StoredDocument = {
@@ -204,14 +218,8 @@ export class DocumentProcessor {
       dropped: false,
       bands: signature === undefined ? undefined : this.#minHasher!.bandKeys(signature),
     };
-    this.#clock('signature');
+    this.endStep('signature');
     return stored;
-  }
-
-  #clock(step: string): void {
-    const now = performance.now();
-    this.#timings[step] = (this.#timings[step] ?? 0) + now - this.#lap;
-    this.#lap = now;
   }
 }
 

@@ -1,6 +1,7 @@
-/** What a run starts from: its tasks and reference files, and the first difference to those of the run it continues. */
+/** What a run starts from: its tasks and reference files, and how they differ from those of the run it continues. */
 
 import type { InputTask } from '../sources/inventory.js';
+import { canonicalJson } from '../util/canonical-json.js';
 import type { ReferenceFile } from './references.js';
 
 export interface RunInputs {
@@ -22,4 +23,12 @@ export function firstDifference(before: RunInputs, now: RunInputs): string {
   const hashes = new Map(before.references.map(({ path, sha256 }) => [path, sha256]));
   const changed = now.references.find(({ path, sha256 }) => hashes.get(path) !== sha256);
   return changed === undefined ? 'other files' : `${changed.path} was modified`;
+}
+
+/** Numbers of the tasks that are not what they were, or no more; undefined when the reference files differ, on which all tasks depend. */
+export function changedTasks(before: RunInputs, now: RunInputs): number[] | undefined {
+  if (canonicalJson(before.references) !== canonicalJson(now.references)) return undefined;
+  return before.tasks
+    .filter((task, index) => index >= now.tasks.length || canonicalJson(task) !== canonicalJson(now.tasks[index]))
+    .map(({ task }) => task);
 }

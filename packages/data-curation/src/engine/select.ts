@@ -14,7 +14,7 @@ import { buildReport } from '../report/build.js';
 import type { CurationReport } from '../report/types.js';
 import { canonicalJson } from '../util/canonical-json.js';
 import { produceFile, writeFileWhole } from '../util/files.js';
-import { sqlList, sqlString } from '../util/sql.js';
+import { sqlFile, sqlFiles, sqlString } from '../util/sql.js';
 import type { ClusterSummary, StoredTask } from './duplicate-clusters.js';
 import type { MixtureFile } from './manifest.js';
 import { writeStageMixtures } from './stage-mixtures.js';
@@ -91,7 +91,7 @@ export async function selectDocuments(options: SelectOptions): Promise<Selection
 
 /** A table `representatives`, with the sizes that trimming left and without the documents that it emptied. */
 async function loadRepresentatives(connection: DuckDBConnection, { folder, trim }: SelectOptions): Promise<void> {
-  const source = `read_parquet(${sqlString(folder.representatives)})`;
+  const source = `read_parquet(${sqlFile(folder.representatives)})`;
   if (trim === undefined || trim.texts.length === 0) {
     await connection.run(`CREATE TABLE representatives AS SELECT ${representativeColumns} FROM ${source}`);
     return;
@@ -100,7 +100,7 @@ async function loadRepresentatives(connection: DuckDBConnection, { folder, trim 
     CREATE TABLE representatives AS
     SELECT chosen.* REPLACE (coalesce(trimmed.text_bytes, chosen.text_bytes) AS text_bytes)
     FROM ${source} AS chosen
-    LEFT JOIN (SELECT task, position, text_bytes FROM read_parquet(${sqlList(trim.texts)})) AS trimmed USING (task, position)
+    LEFT JOIN (SELECT task, position, text_bytes FROM read_parquet(${sqlFiles(trim.texts)})) AS trimmed USING (task, position)
     WHERE coalesce(trimmed.text_bytes, 1) > 0`);
 }
 

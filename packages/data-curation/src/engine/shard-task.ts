@@ -9,7 +9,7 @@ import { basename, join } from 'node:path';
 import type { DuckDBConnection, DuckDBInstance } from '@duckdb/node-api';
 import { canonicalJson } from '../util/canonical-json.js';
 import { produceFile, sha256OfFile, writeFileWhole } from '../util/files.js';
-import { sqlList, sqlString } from '../util/sql.js';
+import { sqlFile, sqlFiles, sqlString } from '../util/sql.js';
 
 export interface ShardJob {
   /** Final path of the Parquet file. */
@@ -61,7 +61,7 @@ export async function writeShard(job: ShardJob, database: DuckDBInstance, scratc
     await produceFile(job.path, async (temporary) => {
       // One thread and no sort: rows leave in the order in which they are read.
       await connection.run(
-        `COPY (FROM read_parquet(${sqlList(paths)})) TO ${sqlString(temporary)}
+        `COPY (FROM read_parquet(${sqlFiles(paths)})) TO ${sqlString(temporary)}
          (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE ${rows})`,
       );
     });
@@ -80,17 +80,17 @@ export async function writeShard(job: ShardJob, database: DuckDBInstance, scratc
 async function writePieces(job: ShardJob, connection: DuckDBConnection, folder: string): Promise<string[]> {
   await connection.run(`
     CREATE OR REPLACE TEMP TABLE chosen AS SELECT document, task, position, duplicates, weight
-    FROM read_parquet(${sqlString(job.decisions)}) WHERE heldout = ${job.heldout} AND shard = ${job.shard}`);
+    FROM read_parquet(${sqlFile(job.decisions)}) WHERE heldout = ${job.heldout} AND shard = ${job.shard}`);
   const paths: string[] = [];
   for (const { path, texts } of job.parts) {
     const piece = join(folder, `${paths.length}.parquet`);
     const text = texts === undefined ? 'part.text' : 'coalesce(changed.text, part.text) AS text';
     const changed =
-      texts === undefined ? '' : `LEFT JOIN read_parquet(${sqlString(texts)}) AS changed USING (task, position)`;
+      texts === undefined ? '' : `LEFT JOIN read_parquet(${sqlFile(texts)}) AS changed USING (task, position)`;
     await connection.run(`
       COPY (
         SELECT part.id, ${text}, part.source, part.domain, part.language, part.quality, chosen.duplicates, chosen.weight
-        FROM read_parquet(${sqlString(path)}) AS part JOIN chosen USING (task, position) ${changed}
+        FROM read_parquet(${sqlFile(path)}) AS part JOIN chosen USING (task, position) ${changed}
         ORDER BY chosen.document
       ) TO ${sqlString(piece)} (FORMAT parquet, COMPRESSION uncompressed, ROW_GROUP_SIZE ${rowGroupRows})`);
     paths.push(piece);

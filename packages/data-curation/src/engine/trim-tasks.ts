@@ -17,7 +17,7 @@ import { packKey } from '../util/text-key.js';
 import { winnow } from '../trim/winnowing.js';
 import { canonicalJson } from '../util/canonical-json.js';
 import { produceFile, writeFileWhole } from '../util/files.js';
-import { sqlString } from '../util/sql.js';
+import { sqlFile, sqlString } from '../util/sql.js';
 import { streamedRows } from '../util/streamed-rows.js';
 import { pieceName } from './work-folder.js';
 
@@ -167,7 +167,7 @@ async function locate(job: TrimJob, plan: DeduplicationPlan, { reading, writing 
   const width = plan.substrings!.words;
   await writing.run('CREATE OR REPLACE TABLE grams (low UINTEGER, high UINTEGER, document INTEGER, word INTEGER)');
   const appender = await writing.createAppender('grams');
-  const candidates = `document IN (SELECT document FROM read_parquet(${sqlString(trimFiles.candidates(job.folder))}))`;
+  const candidates = `document IN (SELECT document FROM read_parquet(${sqlFile(trimFiles.candidates(job.folder))}))`;
   for await (const { document, text } of documents(job, reading, candidates)) {
     forEachGram(wordHashes(text), width, (start, low, high) => {
       appender.appendUInteger(low);
@@ -238,9 +238,9 @@ async function* documents(
   for (const [part, path] of job.parts.entries()) {
     const result = await connection.stream(`
       SELECT chosen.document, part.position, chosen.domain, part.text
-      FROM read_parquet(${sqlString(path)}) AS part
+      FROM read_parquet(${sqlFile(path)}) AS part
       JOIN (
-        SELECT document, position, domain FROM read_parquet(${sqlString(job.representatives)})
+        SELECT document, position, domain FROM read_parquet(${sqlFile(job.representatives)})
         WHERE document >= ${job.first} AND document < ${job.last} AND ${condition}
       ) AS chosen USING (position)
       ORDER BY chosen.document`);
@@ -269,8 +269,8 @@ class CommonLines {
   static async open(job: TrimJob, connection: DuckDBConnection): Promise<CommonLines> {
     await connection.run(`
       CREATE OR REPLACE TABLE found AS
-      SELECT DISTINCT part, low, high FROM read_parquet(${sqlString(trimFiles.lines(job.folder, job.task))}) AS lines
-      SEMI JOIN read_parquet(${sqlString(trimFiles.commonLines(job.folder))}) AS common USING (low, high)`);
+      SELECT DISTINCT part, low, high FROM read_parquet(${sqlFile(trimFiles.lines(job.folder, job.task))}) AS lines
+      SEMI JOIN read_parquet(${sqlFile(trimFiles.commonLines(job.folder))}) AS common USING (low, high)`);
     return new CommonLines(connection);
   }
 
@@ -295,7 +295,7 @@ class RepeatedStarts {
 
   static async open(job: TrimJob, connection: DuckDBConnection): Promise<RepeatedStarts> {
     const result = await connection.stream(`
-      SELECT document, word FROM read_parquet(${sqlString(trimFiles.repeats(job.folder))})
+      SELECT document, word FROM read_parquet(${sqlFile(trimFiles.repeats(job.folder))})
       WHERE document >= ${job.first} AND document < ${job.last} ORDER BY document, word`);
     const starts = new RepeatedStarts(streamedRows(result));
     await starts.#advance();

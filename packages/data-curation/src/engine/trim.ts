@@ -13,7 +13,7 @@ import type { DuckDBConnection } from '@duckdb/node-api';
 import { DuckDBInstance } from '@duckdb/node-api';
 import type { CurationPlan } from '../plan/schema.js';
 import { produceFile, removeLeftovers } from '../util/files.js';
-import { sqlList, sqlString } from '../util/sql.js';
+import { sqlFiles, sqlString } from '../util/sql.js';
 import type { StoredTask } from './duplicate-clusters.js';
 import { exists } from './output-folder.js';
 import type { TrimCounts, TrimJob } from './trim-tasks.js';
@@ -68,7 +68,7 @@ export async function groupScanned(options: TrimOptions): Promise<void> {
     const files = tasks.map((task) => trimFiles.lines(folder, task));
     return files.length === 0
       ? 'SELECT 0::UINTEGER AS low, 0::UINTEGER AS high WHERE false'
-      : `SELECT low, high FROM read_parquet(${sqlList(files)})
+      : `SELECT low, high FROM read_parquet(${sqlFiles(files)})
          GROUP BY low, high HAVING sum(documents) > ${lines?.maximumDocuments ?? 0} ORDER BY low, high`;
   });
   if (substrings === undefined) return;
@@ -184,6 +184,6 @@ async function tableOf(
   await connection.run(
     files.length === 0
       ? `CREATE TABLE ${name} (${columns})`
-      : `CREATE VIEW ${name} AS SELECT * FROM read_parquet(${sqlList(files)})`,
+      : `CREATE VIEW ${name} AS SELECT * FROM read_parquet(${sqlFiles(files)})`,
   );
 }

@@ -52,7 +52,12 @@ export interface CurateResult {
   report: CurationReport;
   /** Wall-clock seconds by step of this call (resumed steps cost none); not part of the files, which are reproducible. */
   timings: Record<string, number>;
-  /** Thread-seconds of per-document work by step (filters by name), over all workers. */
+  /** Processor seconds of all threads of this process by the same steps: what was worked, whatever else the machine did. */
+  processorTimings: Record<string, number>;
+  /**
+   * Thread-seconds of per-document work by step, over all workers: `read` (with decompression, repair and HTML to text), the filters by
+   * their names, what is computed for those that pass, `store`.
+   */
   documentTimings: Record<string, number>;
 }
 

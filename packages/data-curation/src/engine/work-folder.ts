@@ -9,6 +9,8 @@ import { join } from 'node:path';
 export interface WorkFolder {
   root: string;
   inventory: string;
+  /** There after bad input stopped the run: the input may be repaired before it goes on. */
+  rejected: string;
   /** Files fetched from URLs. */
   downloads: string;
   tasks: string;
@@ -31,6 +33,7 @@ export function workFolder(outputFolder: string, scratch?: string): WorkFolder {
   return {
     root,
     inventory: join(root, 'inventory.json'),
+    rejected: join(root, 'rejected.json'),
     downloads: join(root, 'downloads'),
     tasks: join(root, 'tasks'),
     shards: join(root, 'shards'),

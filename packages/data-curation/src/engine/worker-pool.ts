@@ -110,7 +110,7 @@ function ask(worker: Worker, message: WorkerJob): Promise<Record<string, number>
     const onMessage = (reply: WorkerReply) =>
       done(() => {
         if (reply.ok) resolve(reply.timings);
-        else reject(new CurationError(reply.code, reply.message, { value: reply.value }));
+        else reject(new CurationError(reply.code, reply.message, { value: reply.value, remedy: reply.remedy }));
       });
     const onError = (error: unknown) =>
       done(() =>

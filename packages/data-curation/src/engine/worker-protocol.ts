@@ -23,4 +23,4 @@ export type WorkerJob =
 
 export type WorkerReply =
   | { ok: true; timings: Record<string, number> }
-  | { ok: false; code: CurationErrorCode; message: string; value?: string };
+  | { ok: false; code: CurationErrorCode; message: string; value?: string; remedy?: string };

@@ -2,9 +2,9 @@
  * Duplicate count → weight. A document that the web repeats a little is often good; one that it repeats a thousand times is
  * mostly a template. The presets are steps: the weight of the last step whose count is not above the document's.
  * - `txt360` (Tang et al. 2024, TxT360, "global deduplication and upsampling"): 1 → 1, 2–5 → 3, 6–100 → 5, 101–1,000 → 8, more → 10.
- * - `fineweb2` (Penedo et al. 2025, arXiv:2506.20920, section on rehydration): {1: 1, 2: 2, 3: 3, 5: 5, 100: 8, 1000: 1}.
+ * - `fineweb2` (the weights that the dataset's card recommends): {1: 1, 2: 2, 3: 3, 5: 5, 100: 8, 1000: 1}.
  * - `none`: every document once.
- * - `fitted`: from the share that the filters drop by cluster size; see `fit-weight-curve.ts`.
+ * - `fitted`: from the share that the filters drop by cluster size, as FineWeb-2's paper does; see `fit-weight-curve.ts`.
  */
 
 import { z } from 'zod';

@@ -6,7 +6,7 @@ import type { MixtureSolution } from '../mixture/solver.js';
 import type { SelectOptions } from '../engine/select.js';
 import { excerpt } from '../engine/process-document.js';
 import { compareStrings } from '../util/hash.js';
-import { sqlString } from '../util/sql.js';
+import { sqlFile } from '../util/sql.js';
 import { describeFilter } from './filter-descriptions.js';
 import type {
   CountedBytes,
@@ -268,7 +268,7 @@ async function lookUp(connection: DuckDBConnection, input: ReportInput, query: s
     const task = input.tasks[Number(row.task)];
     for (const part of task.parts) {
       const text = await connection.runAndReadAll(
-        `SELECT id, text FROM read_parquet(${sqlString(join(input.folder.tasks, part.file))}) WHERE position = ${Number(row.position)}`,
+        `SELECT id, text FROM read_parquet(${sqlFile(join(input.folder.tasks, part.file))}) WHERE position = ${Number(row.position)}`,
       );
       const hit = text.getRows()[0];
       if (hit === undefined) continue;

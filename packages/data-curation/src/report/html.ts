@@ -164,11 +164,11 @@ function fittedCurve({ fittedWeightCurve: curve }: CurationReport): string {
   const rows = curve.buckets.map(
     (
       bucket,
-    ) => `<tr><th scope="row">${formatCount(bucket.minimum)} and more</th><td class="number">${formatCount(bucket.documents)}</td>
-      <td class="number">${formatShare(bucket.rate)}</td><td class="number">${bucket.weight.toFixed(2)}</td></tr>`,
+    ) => `<tr><th scope="row">${formatCount(bucket.minimum)} and more</th><td class="number">${formatCount(bucket.clusters)}</td>
+      <td class="number">${formatCount(bucket.documents)}</td><td class="number">${formatShare(bucket.rate)}</td><td class="number">${bucket.weight}</td></tr>`,
   );
-  return `<h3>Weights fitted to what the filters dropped</h3><p>Over all documents the filters dropped ${formatShare(curve.overallRate)}; sizes dropped less often count more.</p>
-    <table><thead><tr><th>copies</th><th>documents</th><th>dropped</th><th>weight</th></tr></thead><tbody>${rows.join('')}</tbody></table>`;
+  return `<h3>Weights fitted to what the filters dropped</h3><p>With each group of copies counted once, the filters dropped ${formatShare(curve.overallRate)}; sizes dropped less often count more.</p>
+    <table><thead><tr><th>copies</th><th>groups</th><th>documents</th><th>dropped</th><th>weight</th></tr></thead><tbody>${rows.join('')}</tbody></table>`;
 }
 
 function qualitySection(report: CurationReport): string {

@@ -1,79 +1,71 @@
-/** A stream of bytes read in pieces of a wanted size, with a little looking ahead and putting back. Memory: what is waiting. */
-
+/**
+ * A stream of bytes read in pieces of a wanted size, with looking ahead. What was handed out stays valid. Memory: what is waiting, up to
+ * three times. Cost: each byte is copied a few times at most, however often and far a reader looks ahead.
+ */
 export class ByteQueue {
   readonly #source: AsyncIterator<Buffer, unknown>;
-  #waiting: Buffer = Buffer.alloc(0);
+  #buffer: Buffer = Buffer.alloc(0);
+  /** What waits is `#buffer` from `#start` to `#end`. */
+  #start = 0;
+  #end = 0;
   #ended = false;
 
   constructor(source: AsyncIterable<Buffer>) {
     this.#source = source[Symbol.asyncIterator]();
   }
 
-  /** Up to `size` bytes without taking them; fewer only at the end. */
-  async peek(size: number): Promise<Buffer> {
-    await this.#fill(size);
-    return this.#waiting.subarray(0, size);
+  get #waiting(): Buffer {
+    return this.#buffer.subarray(this.#start, this.#end);
   }
 
-  /** Exactly `size` bytes, or fewer at the end. */
-  async take(size: number): Promise<Buffer> {
-    const bytes = await this.peek(size);
-    this.#waiting = this.#waiting.subarray(bytes.length);
-    return bytes;
+  /** Up to `size` bytes without taking them; fewer only at the end. */
+  async peek(size: number): Promise<Buffer> {
+    while (this.#end - this.#start < size && (await this.#more()));
+    return this.#waiting.subarray(0, size);
   }
 
   /** Skips `size` bytes without holding them; returns how many there were. */
   async skip(size: number): Promise<number> {
     let left = size;
     for (;;) {
-      const step = Math.min(left, this.#waiting.length);
-      this.#waiting = this.#waiting.subarray(step);
+      const step = Math.min(left, this.#end - this.#start);
+      this.#start += step;
       left -= step;
       if (left === 0 || !(await this.#more())) return size - left;
     }
   }
 
-  /** Everything up to and with `pattern`, or undefined when it does not come within `limit` bytes (then nothing is taken). */
-  async takeThrough(pattern: string, limit: number): Promise<Buffer | undefined> {
+  /**
+   * Everything up to and with `pattern`. Undefined, and nothing is taken, when that does not come within `limit` bytes or only after
+   * `stop`, which the first byte cannot begin.
+   */
+  async takeThrough(pattern: string, limit: number, stop: string): Promise<Buffer | undefined> {
     for (;;) {
-      const at = this.#waiting.indexOf(pattern);
-      if (at !== -1 && at + pattern.length <= limit) return this.take(at + pattern.length);
-      if (at !== -1 || this.#waiting.length >= limit || !(await this.#more())) return undefined;
-    }
-  }
-
-  /** Drops everything before the next `pattern`, keeping the pattern; false when it never comes. */
-  async skipTo(pattern: string): Promise<boolean> {
-    for (;;) {
-      const at = this.#waiting.indexOf(pattern);
+      const window = this.#waiting.subarray(0, limit);
+      const stopAt = window.indexOf(stop, 1);
+      const at = (stopAt === -1 ? window : window.subarray(0, stopAt)).indexOf(pattern);
       if (at !== -1) {
-        this.#waiting = this.#waiting.subarray(at);
-        return true;
+        this.#start += at + pattern.length;
+        return window.subarray(0, at + pattern.length);
       }
-      const keep = Math.min(this.#waiting.length, pattern.length - 1);
-      this.#waiting = this.#waiting.subarray(this.#waiting.length - keep);
-      if (!(await this.#more())) return false;
+      if (stopAt !== -1 || window.length === limit || !(await this.#more())) return undefined;
     }
   }
 
-  putBack(bytes: Buffer): void {
-    this.#waiting = Buffer.concat([bytes, this.#waiting]);
-  }
-
-  async #fill(size: number): Promise<void> {
-    if (this.#waiting.length >= size) return;
-    const pieces = [this.#waiting];
-    let length = this.#waiting.length;
-    while (length < size && !this.#ended) {
-      const next = await this.#source.next();
-      if (next.done === true) {
-        this.#ended = true;
-      } else {
-        pieces.push(next.value);
-        length += next.value.length;
-      }
+  /** Skips at most `limit` bytes, and not past the next `pattern`; returns how many it skipped. */
+  async skipBefore(pattern: string, limit: number): Promise<number> {
+    let skipped = 0;
+    for (;;) {
+      const waiting = this.#waiting;
+      const at = waiting.indexOf(pattern);
+      // Without a match, the end of what is here may be the beginning of one.
+      const safe = at === -1 ? Math.max(0, waiting.length - pattern.length + 1) : at;
+      const step = Math.min(safe, limit - skipped);
+      this.#start += step;
+      skipped += step;
+      if (at !== -1 || skipped === limit) return skipped;
+      if (!(await this.#more())) return skipped + (await this.skip(limit - skipped));
     }
-    this.#waiting = Buffer.concat(pieces);
   }
 
   async #more(): Promise<boolean> {
@@ -83,7 +75,16 @@ export class ByteQueue {
       this.#ended = true;
       return false;
     }
-    this.#waiting = this.#waiting.length === 0 ? next.value : Buffer.concat([this.#waiting, next.value]);
+    const waiting = this.#waiting;
+    if (this.#end + next.value.length > this.#buffer.length) {
+      // A new buffer, since pieces of the old one may be in use.
+      this.#buffer = Buffer.allocUnsafe(2 * (waiting.length + next.value.length));
+      waiting.copy(this.#buffer);
+      this.#start = 0;
+      this.#end = waiting.length;
+    }
+    next.value.copy(this.#buffer, this.#end);
+    this.#end += next.value.length;
     return true;
   }
 }

@@ -23,6 +23,17 @@ export function compressionOf(name: string): Compression {
 /** Thrown after everything before the damage was delivered. */
 export class DamagedFile extends Error {}
 
+/** The file system does not give the file, or not all of it. */
+export class UnreadableFile extends DamagedFile {
+  constructor(error: unknown) {
+    super(`cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown error'})`);
+  }
+}
+
+function unreadable(error: unknown): never {
+  throw new UnreadableFile(error);
+}
+
 /** Takes compressed pieces, gives what they expand to. `push(undefined)` says that the file is at its end. */
 interface Decompressor {
   push(raw: Buffer | undefined): AsyncIterable<Buffer>;
@@ -34,13 +45,13 @@ export async function* decompressed(
   compression: Compression,
   onRaw: (raw: Buffer) => void,
 ): AsyncGenerator<Buffer> {
-  const handle = await open(path, 'r');
+  const handle = await open(path, 'r').catch(unreadable);
   try {
     const decompressor =
       compression === 'gzip' ? new GzipDecompressor() : compression === 'zstd' ? new ZstdDecompressor() : undefined;
     const length = compression === 'gzip' ? gzipChunkBytes : chunkBytes;
     for (;;) {
-      const { bytesRead, buffer } = await handle.read({ buffer: Buffer.alloc(length), length });
+      const { bytesRead, buffer } = await handle.read({ buffer: Buffer.alloc(length), length }).catch(unreadable);
       const raw = buffer.subarray(0, bytesRead);
       if (bytesRead > 0) onRaw(raw);
       if (decompressor === undefined) {

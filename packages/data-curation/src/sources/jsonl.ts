@@ -25,7 +25,8 @@ export async function* readJsonl(
         continue;
       }
       if (event.kind === 'damage') {
-        observer.onBadInput(`${source.name}:${file.path}`, event.reason);
+        const line = event.number === undefined ? '' : `#${event.number}`;
+        observer.onBadInput(`${source.name}:${file.path}${line}`, event.reason);
         continue;
       }
       const id = `${source.name}:${file.path}#${event.number}`;

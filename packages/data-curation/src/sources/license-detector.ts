@@ -1,9 +1,10 @@
 /**
  * The licence of a file: an `SPDX-License-Identifier` in its first lines, else the `license` field of the nearest
- * package.json or the wording of the nearest LICENSE file, going up to the root of the source. Answers are cached by folder.
+ * package.json or the wording of the nearest LICENSE file, going up to the root of the source. Symbolic links are not followed, which may lead
+ * out of the source, and of a file the beginning is enough. Answers are cached by folder.
  */
 
-import { readdir, readFile } from 'node:fs/promises';
+import { open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 
 const spdxComment = /SPDX-License-Identifier:\s*([^\n*]+?)\s*(?:\*\/|-->|$)/m;
@@ -37,15 +38,32 @@ export class LicenseDetector {
   }
 
   async #read(folder: string): Promise<string | undefined> {
-    const names = await readdir(folder).catch((): string[] => []);
+    const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
+    const names = entries.filter((entry) => entry.isFile()).map(({ name }) => name);
     if (names.includes('package.json')) {
-      const license = licenseField(await readFile(join(folder, 'package.json'), 'utf8').catch(() => ''));
+      const license = licenseField(await beginningOf(join(folder, 'package.json')));
       if (license !== undefined) return license;
     }
     const file = names.filter((name) => /^(?:licen[cs]e|copying|unlicense)(?:[-_.].*)?$/i.test(name)).sort()[0];
-    return file === undefined
-      ? undefined
-      : recognizeLicense(await readFile(join(folder, file), 'utf8').catch(() => ''));
+    return file === undefined ? undefined : recognizeLicense(await beginningOf(join(folder, file)));
+  }
+}
+
+const beginningBytes = 256 * 1024;
+
+/** Empty for a file that cannot be read. */
+async function beginningOf(path: string): Promise<string> {
+  try {
+    const handle = await open(path, 'r');
+    try {
+      const buffer = Buffer.alloc(beginningBytes);
+      const { bytesRead } = await handle.read(buffer, 0, beginningBytes, 0);
+      return buffer.toString('utf8', 0, bytesRead);
+    } finally {
+      await handle.close();
+    }
+  } catch {
+    return '';
   }
 }
 

@@ -5,12 +5,14 @@
 
 import { createHash } from 'node:crypto';
 import type { Compression } from './decompress.js';
-import { DamagedFile, decompressed } from './decompress.js';
+import { DamagedFile, decompressed, UnreadableFile } from './decompress.js';
 
 export type LineEvent =
   | { kind: 'line'; number: number; bytes: Buffer }
   | { kind: 'long'; number: number; length: number }
-  | { kind: 'damage'; reason: string }
+  /** `number` is of the first line that is lost; undefined when the file cannot be read at all. */
+  | { kind: 'damage'; reason: string; number: number | undefined }
+  /** Not for a file that the file system did not give to its end. */
   | { kind: 'end'; bytes: number; sha256: string };
 
 export async function* readLines(path: string, compression: Compression, maximum: number): AsyncGenerator<LineEvent> {
@@ -27,7 +29,7 @@ export async function* readLines(path: string, compression: Compression, maximum
   };
   const hash = createHash('sha256');
   let total = 0;
-  let damage: string | undefined;
+  let damage: DamagedFile | undefined;
   try {
     for await (const chunk of decompressed(path, compression, (raw) => {
       hash.update(raw);
@@ -43,9 +45,13 @@ export async function* readLines(path: string, compression: Compression, maximum
     }
   } catch (error) {
     if (!(error instanceof DamagedFile)) throw error;
-    damage = error.message;
+    damage = error;
   }
-  if (damage !== undefined) yield { kind: 'damage', reason: damage };
+  if (damage instanceof UnreadableFile) {
+    yield { kind: 'damage', reason: damage.message, number: total === 0 ? undefined : number + 1 };
+    return;
+  }
+  if (damage !== undefined) yield { kind: 'damage', reason: damage.message, number: number + 1 };
   // The last line of an undamaged file needs no line feed; of a damaged one it is cut off.
   else if (pendingLength > 0) yield takeLine();
   yield { kind: 'end', bytes: total, sha256: hash.digest('hex') };

@@ -1,6 +1,7 @@
 /**
  * Parquet, one document a row, read through DuckDB. DuckDB works on 2,048 rows at a time, which may be many gigabytes of text: where rows
- * are large by the file's own account, and where its memory limit says so, fewer rows are asked for at once.
+ * are large by the file's own account, and where its memory limit says so, fewer rows are asked for at once. After damage it goes on with the
+ * next row group.
  * Memory: about 24 MiB of text, or one row of at most `maximumDocumentBytes`.
  */
 
@@ -11,8 +12,9 @@ import type { ParquetSourcePlan } from '../plan/source-schema.js';
 import { repairText } from '../text/encoding-repair.js';
 import { sha256OfFile } from '../util/files.js';
 import { hash32 } from '../util/hash.js';
-import { sqlIdentifier, sqlString } from '../util/sql.js';
+import { sqlFile, sqlIdentifier, sqlString } from '../util/sql.js';
 import { streamedRows } from '../util/streamed-rows.js';
+import { UnreadableFile } from './decompress.js';
 import type { InputFile, RawDocument, SourceObserver } from './raw-document.js';
 
 const vectorRows = 2048;
@@ -29,7 +31,12 @@ export async function* readParquet(
   for (const file of files) {
     const location = `${source.name}:${file.path}`;
     const path = join(root, file.path);
-    observer.onFile({ path: file.path, bytes: file.bytes, sha256: await sha256OfFile(path) });
+    const hash = await sha256OfFile(path).catch((error: unknown) => new UnreadableFile(error));
+    if (hash instanceof UnreadableFile) {
+      observer.onBadInput(location, hash.message);
+      continue;
+    }
+    observer.onFile({ path: file.path, bytes: file.bytes, sha256: hash });
     const columns = await columnTypes(connection, path).catch((error: unknown) => {
       observer.onBadInput(location, `not readable as Parquet (${firstLine(error)})`);
       return undefined;
@@ -44,11 +51,13 @@ export async function* readParquet(
       continue;
     }
     const hasLicense = source.licenseField !== undefined && columns.get(source.licenseField) === 'VARCHAR';
-    for await (const { row, text, bytes, license } of readRows(connection, path, source, hasLicense)) {
-      if (row === undefined) {
-        observer.onBadInput(location, text);
+    for await (const event of readRows(connection, path, source, hasLicense)) {
+      if ('reason' in event) {
+        const rows = event.first === event.last ? event.first : `${event.first}-${event.last}`;
+        observer.onBadInput(`${location}#${rows}`, event.reason);
         continue;
       }
+      const { row, text, bytes, license } = event;
       const id = `${location}#${row + 1}`;
       if (source.sampleFraction < 1 && hash32('sample', seed, id) >= source.sampleFraction * 2 ** 32) continue;
       if (bytes === undefined) {
@@ -82,14 +91,13 @@ interface Row {
 }
 
 interface Damage {
-  row: undefined;
-  /** What is wrong. */
-  text: string;
-  bytes: undefined;
-  license: undefined;
+  /** From 1; they are lost. */
+  first: number;
+  last: number;
+  reason: string;
 }
 
-/** Every row in order, then what stopped the reading, if anything did. */
+/** Every row in order, and the rows that cannot be read. */
 async function* readRows(
   connection: DuckDBConnection,
   path: string,
@@ -99,26 +107,22 @@ async function* readRows(
   const text = sqlIdentifier(source.textField);
   const license = hasLicense ? sqlIdentifier(source.licenseField!) : 'NULL';
   const wanted = `CASE WHEN strlen(${text}) <= ${source.maximumDocumentBytes} THEN ${text} END`;
-  const windows = await rowWindows(connection, path, source.textField);
+  const groups = await rowGroups(connection, path, source.textField);
   let next = 0;
   let smallest = Infinity;
-  for (const window of windows) {
+  let onlyOneGroup = false;
+  for (const window of rowWindows(groups)) {
     while (next < window.end) {
-      const rows = Math.min(smallest, window.step, window.end - next);
-      const range =
-        rows === Infinity
-          ? `file_row_number >= ${next}`
-          : `file_row_number >= ${next} AND file_row_number < ${next + rows}`;
-      const end = next + rows;
+      const groupEnd = groups.find((group) => group.end > next)!.end;
+      const end = Math.min(next + Math.min(smallest, window.step), onlyOneGroup ? groupEnd : window.end);
       try {
         const result = await connection.stream(
-          `SELECT strlen(${text}), ${wanted}, ${license} FROM read_parquet(${sqlString(path)}, file_row_number = true)
-           WHERE ${next === 0 && rows === Infinity ? 'true' : range}`,
+          `SELECT strlen(${text}), ${wanted}, ${license} FROM read_parquet(${sqlFile(path)}, file_row_number = true)
+           WHERE file_row_number >= ${next} AND file_row_number < ${end}`,
         );
         for await (const [bytes, value, rowLicense] of streamedRows(result)) {
-          const row = next++;
           yield {
-            row,
+            row: next++,
             text: typeof value === 'string' ? value : undefined,
             bytes: bytes === null ? undefined : Number(bytes),
             license: typeof rowLicense === 'string' ? rowLicense : undefined,
@@ -127,20 +131,43 @@ async function* readRows(
         next = end;
       } catch (error) {
         if (!(error instanceof Error) || CurationError.isInstance(error)) throw error;
-        if (isOutOfMemory(error) && rows > 1) {
-          smallest = Math.max(1, Math.floor(Math.min(rows, vectorRows) / 8));
+        const noMemory = isOutOfMemory(error);
+        if (noMemory && end - next > 1) {
+          smallest = Math.max(1, Math.floor(Math.min(end - next, vectorRows) / 8));
           continue;
         }
-        yield {
-          row: undefined,
-          text: `damaged after row ${next} (${firstLine(error)})`,
-          bytes: undefined,
-          license: undefined,
-        };
-        return;
+        if (!noMemory && end > groupEnd) {
+          // DuckDB reads ahead: rows that stand before the damage may not have come.
+          onlyOneGroup = true;
+          continue;
+        }
+        const last = noMemory ? end : groupEnd;
+        const reason = noMemory ? 'row too large for the memory' : `damaged (${firstLine(error)})`;
+        yield { first: next + 1, last, reason };
+        next = last;
       }
     }
   }
+}
+
+interface RowGroup {
+  /** First row after the group. */
+  end: number;
+  rows: number;
+  /** Of the text column, uncompressed. */
+  bytes: number;
+}
+
+async function rowGroups(connection: DuckDBConnection, path: string, textField: string): Promise<RowGroup[]> {
+  const reader = await connection.runAndReadAll(
+    `SELECT row_group_num_rows, total_uncompressed_size FROM parquet_metadata(${sqlFile(path)})
+     WHERE path_in_schema = ${sqlString(textField)} ORDER BY row_group_id`,
+  );
+  let end = 0;
+  return reader
+    .getRows()
+    .map(([rows, bytes]) => ({ rows: Number(rows), bytes: Number(bytes), end: (end += Number(rows)) }))
+    .filter(({ rows }) => rows > 0);
 }
 
 interface RowWindow {
@@ -151,30 +178,20 @@ interface RowWindow {
 }
 
 /** Runs of row groups, and how many of their rows may be read at once. One window for a file of usual documents. */
-async function rowWindows(connection: DuckDBConnection, path: string, textField: string): Promise<RowWindow[]> {
+function rowWindows(groups: readonly RowGroup[]): RowWindow[] {
   const windows: RowWindow[] = [];
-  const reader = await connection.runAndReadAll(
-    `SELECT row_group_num_rows, total_uncompressed_size FROM parquet_metadata(${sqlString(path)})
-     WHERE path_in_schema = ${sqlString(textField)} ORDER BY row_group_id`,
-  );
-  let end = 0;
-  for (const [rowsValue, bytesValue] of reader.getRows()) {
-    const rows = Number(rowsValue);
-    if (rows === 0) continue;
-    end += rows;
-    const bytesOfRow = Number(bytesValue) / rows;
+  for (const { end, rows, bytes } of groups) {
     const step =
-      bytesOfRow * Math.min(rows, vectorRows) <= windowBytes ? Infinity : Math.ceil(windowBytes / bytesOfRow);
+      (bytes / rows) * Math.min(rows, vectorRows) <= windowBytes ? Infinity : Math.ceil((windowBytes * rows) / bytes);
     const last = windows.at(-1);
     if (last?.step === step) last.end = end;
     else windows.push({ end, step });
   }
-  if (windows.length === 0) return [{ end: Infinity, step: Infinity }];
   return windows;
 }
 
 async function columnTypes(connection: DuckDBConnection, path: string): Promise<Map<string, string>> {
-  const reader = await connection.runAndReadAll(`DESCRIBE SELECT * FROM read_parquet(${sqlString(path)})`);
+  const reader = await connection.runAndReadAll(`DESCRIBE SELECT * FROM read_parquet(${sqlFile(path)})`);
   return new Map(reader.getRows().map(([name, type]) => [String(name), String(type)]));
 }
 

@@ -36,7 +36,8 @@ export interface SourceObserver {
 export function inputError(location: string, reason: string, cause?: unknown): CurationError {
   return new CurationError('INPUT_INVALID', `${location}: ${reason}.`, {
     value: location,
-    remedy: "Repair or remove the input, or set onBadInput to 'skip'.",
+    remedy:
+      "Repair or remove it and run again to continue, or curate with onBadInput: 'skip' into another folder to leave such input out.",
     cause,
   });
 }

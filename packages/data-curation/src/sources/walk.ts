@@ -60,7 +60,10 @@ export async function listFiles(path: string, options: WalkOptions): Promise<{ r
     // Many at a time: on a cold disk, waiting for each alone is most of the work.
     const statuses = await Promise.all(
       chosen.map(async ({ entry, child }) =>
-        entry.isFile() && isIncluded(child) ? lstat(join(path, child)) : undefined,
+        // A file that is gone, or whose name is no valid UTF-8, stays in the list: whoever reads it names it.
+        entry.isFile() && isIncluded(child)
+          ? lstat(join(path, child)).catch(() => ({ size: 0, mtimeMs: 0 }))
+          : undefined,
       ),
     );
     for (const [index, { entry, child }] of chosen.entries()) {

@@ -13,6 +13,7 @@ export type RecordEvent =
   | { kind: 'bad'; number: number; reason: string };
 
 const maximumHeaderBytes = 64 * 1024;
+const nextRecord = '\nWARC/';
 const recordStart = /^WARC\/\d\.\d\r?\n/;
 
 export async function* warcRecords(queue: ByteQueue, maximumRecordBytes: number): AsyncGenerator<RecordEvent> {
@@ -24,7 +25,7 @@ export async function* warcRecords(queue: ByteQueue, maximumRecordBytes: number)
       if (!(await findNext(queue))) return;
       continue;
     }
-    const header = await queue.takeThrough('\r\n\r\n', maximumHeaderBytes);
+    const header = await queue.takeThrough('\r\n\r\n', maximumHeaderBytes, nextRecord);
     if (header === undefined) {
       yield { kind: 'bad', number, reason: 'the record header does not end' };
       await queue.skip(1);
@@ -38,8 +39,7 @@ export async function* warcRecords(queue: ByteQueue, maximumRecordBytes: number)
       continue;
     }
     if (length > maximumRecordBytes) {
-      const skipped = await queue.skip(length);
-      if (skipped === length && (await endsHere(queue))) {
+      if (await skipLarge(queue, length, maximumRecordBytes)) {
         yield { kind: 'large', number, length };
         continue;
       }
@@ -47,17 +47,43 @@ export async function* warcRecords(queue: ByteQueue, maximumRecordBytes: number)
       if (!(await findNext(queue))) return;
       continue;
     }
-    const body = await queue.take(length);
-    if (body.length === length && (await endsHere(queue))) {
-      yield { kind: 'record', number, bytes: Buffer.concat([header, body]) };
+    const body = await queue.peek(length + 4);
+    if (body.length >= length && isEnd(body.subarray(length))) {
+      yield { kind: 'record', number, bytes: Buffer.concat([header, body.subarray(0, length)]) };
+      await queue.skip(length);
       continue;
     }
     const reason = body.length < length ? 'the file ends inside the record' : 'the length of the record is wrong';
     yield { kind: 'bad', number, reason };
-    // The body may have swallowed records that follow.
-    queue.putBack(body);
+    // Nothing was taken: the body may have swallowed records that follow.
     if (!(await findNext(queue))) return;
   }
+}
+
+/**
+ * Skips a body too large to be held. False when its length is a lie: then the queue stands before the first record that it would have
+ * swallowed, as far as that can be told. A body may hold what looks like a record: it does if it goes on to its end, not further than
+ * one record's length from there.
+ */
+async function skipLarge(queue: ByteQueue, length: number, maximumRecordBytes: number): Promise<boolean> {
+  let left = length;
+  while (left > 0) {
+    const skipped = await queue.skipBefore(nextRecord, left);
+    left -= skipped;
+    if (left === 0) break;
+    const found = await queue.peek(nextRecord.length + 7);
+    if (found.length === 0) return false;
+    if (!recordStart.test(found.toString('latin1', 1))) {
+      left -= await queue.skip(1);
+      continue;
+    }
+    if (left > maximumRecordBytes) return false;
+    const rest = await queue.peek(left + 4);
+    if (rest.length < left || !isEnd(rest.subarray(left))) return false;
+    await queue.skip(left);
+    return true;
+  }
+  return endsHere(queue);
 }
 
 async function skipLineEnds(queue: ByteQueue): Promise<void> {
@@ -70,15 +96,19 @@ async function skipLineEnds(queue: ByteQueue): Promise<void> {
 
 /** After the body: two line ends, or the end of the file. */
 async function endsHere(queue: ByteQueue): Promise<boolean> {
-  const next = (await queue.peek(4)).toString('latin1');
+  return isEnd(await queue.peek(4));
+}
+
+function isEnd(bytes: Buffer): boolean {
+  const next = bytes.toString('latin1');
   return next === '' || next.startsWith('\r\n\r\n') || next === '\r\n' || next.startsWith('\n\n');
 }
 
 /** Stands at the next line that begins a record. */
 async function findNext(queue: ByteQueue): Promise<boolean> {
   for (;;) {
-    if (!(await queue.skipTo('\nWARC/'))) return false;
-    await queue.skip(1);
+    await queue.skipBefore(nextRecord, Infinity);
+    if ((await queue.skip(1)) === 0) return false;
     if (recordStart.test((await queue.peek(12)).toString('latin1'))) return true;
   }
 }

@@ -12,7 +12,7 @@ import { HtmlTooComplex } from '../text/html/html-blocks.js';
 import { htmlToText } from '../text/html/html-to-text.js';
 import { hash32 } from '../util/hash.js';
 import { ByteQueue } from './byte-queue.js';
-import { compressionOf, DamagedFile, decompressed } from './decompress.js';
+import { compressionOf, DamagedFile, decompressed, UnreadableFile } from './decompress.js';
 import type { InputFile, RawDocument, SourceObserver } from './raw-document.js';
 import { warcRecords } from './warc-records.js';
 
@@ -34,12 +34,14 @@ export async function* readWarc(
     const location = `${source.name}:${file.path}`;
     const hash = createHash('sha256');
     let bytes = 0;
+    let records = 0;
     const stream = decompressed(join(root, file.path), compressionOf(file.path), (raw) => {
       hash.update(raw);
       bytes += raw.length;
     });
     try {
       for await (const event of warcRecords(new ByteQueue(stream), source.maximumRecordBytes)) {
+        records = event.number;
         const id = `${location}#${event.number}`;
         if (event.kind === 'bad') {
           observer.onBadInput(id, event.reason);
@@ -58,7 +60,9 @@ export async function* readWarc(
       }
     } catch (error) {
       if (!(error instanceof DamagedFile)) throw error;
-      observer.onBadInput(location, error.message);
+      const isRead = bytes > 0;
+      observer.onBadInput(isRead ? `${location}#${records + 1}` : location, error.message);
+      if (error instanceof UnreadableFile) continue;
     }
     observer.onFile({ path: file.path, bytes, sha256: hash.digest('hex') });
   }

@@ -4,6 +4,8 @@
  * feeds, control characters go, text is composed (NFC). Cost: a few passes over the text; nothing for plain ASCII but a scan.
  */
 
+import { replaceInPieces } from './replace-pieces.js';
+
 export interface RepairedText {
   text: string;
   /** What was done, for the report; empty for text that was clean. */
@@ -57,11 +59,21 @@ function repaired(input: string, repairs: string[]): RepairedText {
     if (undone !== text) repairs.push('double encoding undone');
     text = undone;
   }
-  if (text.includes('\r')) text = text.replace(/\r\n?/g, '\n');
+  if (text.includes('\r')) {
+    text = replaceInPieces(
+      text,
+      (before, after) => before !== 13 || after !== 10,
+      (piece) => piece.replace(/\r\n?/g, '\n'),
+    );
+  }
   // eslint-disable-next-line no-control-regex -- control characters are what is looked for
   const controls = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u0084\u0086-\u009f\ufeff\ufffe\uffff]/g;
   if (controls.test(text)) {
-    text = text.replace(controls, '');
+    text = replaceInPieces(
+      text,
+      () => true,
+      (piece) => piece.replace(controls, ''),
+    );
     repairs.push('control characters removed');
   }
   if (!text.isWellFormed()) {
@@ -73,9 +85,12 @@ function repaired(input: string, repairs: string[]): RepairedText {
 }
 
 function decodeWindows1252(bytes: Uint8Array): string {
-  return Buffer.from(bytes)
-    .toString('latin1')
-    .replace(/[\u0080-\u009f]/g, (character) => upperWindows1252[character.charCodeAt(0) - 0x80]);
+  const latin1 = Buffer.from(bytes).toString('latin1');
+  return replaceInPieces(
+    latin1,
+    () => true,
+    (piece) => piece.replace(/[\u0080-\u009f]/g, (character) => upperWindows1252[character.charCodeAt(0) - 0x80]),
+  );
 }
 
 /** Character → its byte in Windows-1252, or in Latin-1 where a program took the one for the other. */
@@ -87,6 +102,10 @@ for (let byte = 0x80; byte <= 0xff; byte++) {
 
 /** Replaces each maximal run of non-ASCII Windows-1252 characters whose bytes are valid UTF-8 by what they spell. */
 function undoDoubleEncoding(text: string): string {
+  return replaceInPieces(text, (before) => before < 0x80, undoInPiece);
+}
+
+function undoInPiece(text: string): string {
   return text.replace(/[\u0080-\u2122]{2,}/g, (run) => {
     const bytes = new Uint8Array(run.length);
     for (let index = 0; index < run.length; index++) {

@@ -28,7 +28,14 @@ describe('building the addon', () => {
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), 'xgen-build-'));
     tools = join(folder, 'tools');
-    for (const part of ['scripts', 'native', 'tools', 'node_modules/node-api-headers'])
+    for (const part of [
+      'scripts',
+      'native/binding',
+      'native/include',
+      'native/src',
+      'tools',
+      'node_modules/node-api-headers',
+    ])
       mkdirSync(join(folder, part), { recursive: true });
     copyFileSync(join(packageFolder, script), join(folder, script));
     writeFileSync(join(folder, 'CMakeLists.txt'), '');

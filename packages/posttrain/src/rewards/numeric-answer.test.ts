@@ -18,7 +18,7 @@ describe('extractNumericAnswer', () => {
     ['#### .5', '0.5'],
     ['#### 42.', '42'],
     ['#### 42 apples', '42'],
-    ['#### 5\nno, wait\n#### 6', '6'],
+    ['#### 5\nno, wait\n#### 6', '5'],
     ['#### 123456789012345678901234567890', '123456789012345678901234567890'],
   ])('reads %j as %s', (text, answer) => expect(extractNumericAnswer(text)).toBe(answer));
 

@@ -1,5 +1,5 @@
 /**
- * Numbers in answers, GSM8K's way: the number after the last `####`. Compared exactly, as decimal numerals, never as
+ * Numbers in answers, GSM8K's way: the number after the first `####`, so that nobody is paid for a second guess. Compared exactly, as decimal numerals, never as
  * floats: "1,234.50" equals "1234.5", and integers of any size stay apart.
  */
 import { PosttrainError } from '../errors.js';
@@ -33,7 +33,7 @@ export function extractNumericAnswer(
   text: string,
   { lastNumberFallback = false }: NumericAnswerOptions = {},
 ): string | undefined {
-  const marker = text.lastIndexOf('####');
+  const marker = text.indexOf('####');
   const marked = marker < 0 ? null : markedNumber.exec(text.slice(marker + 4));
   if (marked) return canonical(marked[1], marked[2]);
   if (!lastNumberFallback) return undefined;

@@ -67,10 +67,12 @@ function settle(grades: readonly Grade[]): Grade[] {
     ['near', ''],
   ] as const) {
     const before = [...result];
+    const previousOf = decidedNeighbours(before, blocked !== '');
+    const nextOf = decidedNeighbours(before.toReversed(), blocked !== '').reverse();
     for (let index = 0; index < before.length; index++) {
       if (before[index] !== pending) continue;
-      const previous = neighbour(before, index, -1, blocked !== '');
-      const next = neighbour(before, index, 1, blocked !== '');
+      const previous = previousOf[index];
+      const next = nextOf[index];
       if (pending === 'short') {
         if (previous === 'good' && next === 'good') result[index] = 'good';
         else if (previous === 'bad' && next === 'bad') result[index] = 'bad';
@@ -83,13 +85,15 @@ function settle(grades: readonly Grade[]): Grade[] {
   return result;
 }
 
-/** The grade of the nearest good or bad block (near-good ones count as good where `takeNear`); bad at the ends. */
-function neighbour(grades: readonly Grade[], index: number, step: 1 | -1, takeNear: boolean): 'good' | 'bad' {
-  for (let at = index + step; at >= 0 && at < grades.length; at += step) {
-    if (grades[at] === 'good' || (takeNear && grades[at] === 'near')) return 'good';
-    if (grades[at] === 'bad') return 'bad';
-  }
-  return 'bad';
+/** For each block the grade of the last good or bad one before it (near-good ones count as good where `takeNear`); bad at the start. */
+function decidedNeighbours(grades: readonly Grade[], takeNear: boolean): ('good' | 'bad')[] {
+  let last: 'good' | 'bad' = 'bad';
+  return grades.map((grade) => {
+    const before = last;
+    if (grade === 'good' || (takeNear && grade === 'near')) last = 'good';
+    else if (grade === 'bad') last = 'bad';
+    return before;
+  });
 }
 
 function hasNear(grades: readonly Grade[], index: number): boolean {
@@ -106,7 +110,13 @@ function leadsContent(blocks: readonly HtmlBlock[], grades: readonly Grade[], in
   return false;
 }
 
+/** Counts word by word: a list of all words of a page may be many times its size. */
 function stopWordShare(text: string): number {
-  const words = text.toLowerCase().match(/[\p{L}']+/gu) ?? [];
-  return words.filter((word) => stopWords.has(word)).length / Math.max(1, words.length);
+  let words = 0;
+  let stops = 0;
+  for (const [word] of text.toLowerCase().matchAll(/[\p{L}']+/gu)) {
+    words++;
+    if (stopWords.has(word)) stops++;
+  }
+  return stops / Math.max(1, words);
 }

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { growthOf, linear } from '../../../test/growth.js';
 import { HtmlTooComplex } from './html-blocks.js';
 import { htmlToText } from './html-to-text.js';
 
@@ -66,5 +67,29 @@ describe('htmlToText', () => {
     expect(all('<p>One<p>Two</b></i></div><div>Three <a href=x>four')).toBe('One\n\nTwo\n\nThree four\n');
     expect(all('</p>'.repeat(50_000) + 'text')).toBe('text\n');
     expect(all('')).toBe('');
+  });
+
+  const repeated = (piece: string) => (size: number) => piece.repeat(size / piece.length);
+  const bombs: Record<string, (size: number) => string> = {
+    entities: repeated('&lt;'),
+    'inline elements': repeated('<b>a</b>'),
+    cells: repeated('<td>a'),
+    'line breaks': repeated('a<br>'),
+    'undecided blocks': (size) => '<p>ab</p>'.repeat(size / 30),
+    'numeric entities out of range': repeated('&#x110000;'),
+    'angle brackets': repeated('<'),
+    'closing tags': repeated('</p>'),
+    'unclosed comment': (size) => `<!--${'-'.repeat(size)}`,
+    'unclosed script': (size) => `<script>${'</scrip'.repeat(size / 7)}`,
+    'one attribute': (size) => `<p class="${'display '.repeat(size / 8)}" style="${'display '.repeat(size / 8)}">`,
+    attributes: (size) => `<p${Array.from({ length: size / 8 }, (_, index) => ` a${index}`).join('')}>`,
+    'blanks in TeX': (size) =>
+      `<annotation encoding="application/x-tex">{\\displaystyle${' '.repeat(size)}x</annotation>`,
+    'blanks before text in preformatted text': (size) => `<pre><p>${' '.repeat(size)}x`,
+    formulas: repeated('<annotation encoding="application/x-tex">a</annotation>'),
+  };
+  it.each(Object.entries(bombs))('takes time in proportion to the size of a bomb: %s', async (_, bomb) => {
+    const growth = await growthOf((size) => main(bomb(size)), 60_000);
+    expect(growth).toBeLessThan(linear);
   });
 });
