@@ -6,7 +6,10 @@ import { KernelsError } from '../kernels-error';
 import { adamW } from '../ops/adam-w';
 import { embedding } from '../ops/embedding';
 import { linear } from '../ops/linear';
+import { pagedAttention } from '../ops/paged-attention';
+import { createPagedCache, pagedCacheAppend } from '../ops/paged-cache';
 import { rmsNorm } from '../ops/rms-norm';
+import { sampleTokens } from '../ops/sample-tokens';
 import { swiglu } from '../ops/swiglu';
 import { valueAndGradients } from '../tape/value-and-gradients';
 import { capture } from './capture';
@@ -97,6 +100,60 @@ describe.each(backends)('on $name', ({ start }) => {
     const [expected, actual] = [plain, captured].map((state) => state.parameters[0].dataSync());
     actual.forEach((value, i) => expect(value).toBeCloseTo(expected[i], 6));
     run.dispose();
+  });
+
+  test('decoding while the contexts grow gives the tokens of plain calls', () => {
+    const [batch, width, vocabulary, room] = [2, 32, 40, 9];
+    const shape = { queryHeads: 4, keyValueHeads: 2, headDimension: 8, blockSize: 16 };
+    const table = tf.tensor2d(ramp(vocabulary * width), [vocabulary, width]);
+    const projection = tf.tensor2d(ramp(64 * width, 1), [64, width]);
+    const integers = (...values: number[]): tf.Tensor1D => tf.tensor1d(values, 'int32');
+    const numbers = (value: number): tf.Tensor1D => tf.fill([batch], value);
+    const cumulativeQueryLengths = integers(0, 1, 2);
+    const blockTables = tf.tensor2d(
+      Array.from({ length: batch * room }, (_, i) => batch * room - 1 - i),
+      [batch, room],
+      'int32',
+    );
+    const options = { temperature: numbers(0.9), topK: integers(12, 0), topP: numbers(0.9), minP: numbers(0.01) };
+    const decoder = (): { next: (...inputs: tf.Tensor[]) => tf.Tensor[]; dispose: () => void } => {
+      const cache = createPagedCache(batch * room, shape);
+      const next = (ids: tf.Tensor, slots: tf.Tensor, contextLengths: tf.Tensor, uniforms: tf.Tensor): tf.Tensor[] => {
+        const qkv = linear(embedding(table, ids), projection);
+        pagedCacheAppend(cache.keyCache, cache.valueCache, qkv, slots, shape);
+        const sequences = { cumulativeQueryLengths, contextLengths, blockTables };
+        const mixed = pagedAttention(qkv, cache.keyCache, cache.valueCache, sequences, shape);
+        const { ids: drawn, logProbabilities } = sampleTokens(linear(mixed, table), { ...options, uniforms });
+        return [drawn, logProbabilities];
+      };
+      return { next: next as (...inputs: tf.Tensor[]) => tf.Tensor[], dispose: () => cache.dispose() };
+    };
+    // The two sequences stand at different positions, either side of a split's border.
+    const starts = [58, 120];
+    const inputs = (step: number, ids: tf.Tensor): tf.Tensor[] => {
+      const at = starts.map((start) => start + step);
+      const slot = (sequence: number): number =>
+        (batch * room - 1 - sequence * room - Math.floor(at[sequence] / 16)) * 16 + (at[sequence] % 16);
+      return [
+        ids,
+        integers(slot(0), slot(1)),
+        integers(at[0] + 1, at[1] + 1),
+        tf.tensor1d([0.13 * step, 0.9 - 0.1 * step]),
+      ];
+    };
+    const [plain, captured] = [decoder(), decoder()];
+    const run = capture(captured.next, inputs(0, integers(3, 7)));
+    let [expected, actual] = [integers(3, 7), integers(3, 7)] as tf.Tensor[];
+    for (let step = 0; step < 8; step++) {
+      const wanted = plain.next(...inputs(step, expected));
+      const found = run.run(...inputs(step, actual));
+      expect([...found[0].dataSync()]).toEqual([...wanted[0].dataSync()]);
+      expect([...found[1].dataSync()]).toEqual([...wanted[1].dataSync()]);
+      [expected, actual] = [wanted[0], found[0]];
+    }
+    run.dispose();
+    plain.dispose();
+    captured.dispose();
   });
 
   test('inputs of another shape or dtype, or another number of them, are refused', () => {

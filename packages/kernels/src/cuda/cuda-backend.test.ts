@@ -8,6 +8,8 @@ import { adamW } from '../ops/adam-w';
 import { embedding } from '../ops/embedding';
 import { linear } from '../ops/linear';
 import { linearCrossEntropy } from '../ops/linear-cross-entropy';
+import { pagedAttention } from '../ops/paged-attention';
+import { createPagedCache, pagedCacheAppend } from '../ops/paged-cache';
 import { rmsNorm } from '../ops/rms-norm';
 import { valueAndGradients } from '../tape/value-and-gradients';
 import type { CudaBackend } from './cuda-backend';
@@ -189,7 +191,7 @@ describe.skipIf(missing !== undefined)(`the CUDA backend${missing === undefined 
     const rows = embedding(weight, tf.tensor1d([5, 100, 7], 'int32'));
     const error = thrownBy(() => rows.dataSync());
     expect(error).toMatchObject({ code: 'OUT_OF_RANGE' });
-    expect((error as Error).message).toMatch(/^embedding: ids\[1\] is 100/);
+    expect((error as Error).message).toMatch(/^embedding: ids\[1\] is 100.*\(found on emulated device\)$/);
     expect(rows.dataSync()[0]).toBeCloseTo(weight.dataSync()[20]);
     const hidden = tf.tensor2d(ramp(8), [2, 4]);
     const logP = linearCrossEntropy(hidden, weight, tf.tensor1d([0, 300], 'int32'));
@@ -197,6 +199,48 @@ describe.skipIf(missing !== undefined)(`the CUDA backend${missing === undefined 
       code: 'OUT_OF_RANGE',
       message: expect.stringContaining('linearCrossEntropy: targets[1] is 300') as string,
     });
+  });
+
+  test('a paged cache is stored as activations are; bad slots, lengths and blocks are reported at the next read', () => {
+    setMatmulPrecision('bfloat16');
+    const shape = { queryHeads: 2, keyValueHeads: 1, headDimension: 8, blockSize: 4 };
+    const cache = createPagedCache(3, shape);
+    const qkv = tf.tensor2d(ramp(2 * 32), [2, 32]);
+    const integers = (...values: number[]): tf.Tensor1D => tf.tensor1d(values, 'int32');
+    const append = (...slots: number[]): void =>
+      pagedCacheAppend(cache.keyCache, cache.valueCache, qkv, integers(...slots), shape);
+    append(8, 9);
+    expect(typeOf(cache.keyCache)).toBe(bfloat16);
+    const attend = (context: number, block: number, ...queryEnds: number[]): tf.Tensor =>
+      pagedAttention(
+        qkv,
+        cache.keyCache,
+        cache.valueCache,
+        {
+          cumulativeQueryLengths: integers(...queryEnds),
+          contextLengths: integers(context),
+          blockTables: tf.tensor2d([block], [1, 1], 'int32'),
+        },
+        shape,
+      );
+    const out = attend(2, 2, 0, 2);
+    expect(typeOf(out)).toBe(bfloat16);
+    // The first token sees its own value only, in both heads.
+    const firstValue = [...ramp(64).slice(24, 32)].map(toBfloat16);
+    expect([...out.dataSync().slice(0, 16)]).toEqual([...firstValue, ...firstValue]);
+    const messageOf = (f: () => unknown): string => String(thrownBy(f));
+    append(12, 0);
+    expect(messageOf(() => cache.keyCache.dataSync())).toContain('pagedCacheAppend: slots[0] is 12');
+    expect(messageOf(() => attend(1, 2, 0, 2).dataSync())).toContain('pagedAttention: contextLengths[0] is 1');
+    expect(messageOf(() => attend(2, 3, 0, 2).dataSync())).toContain('pagedAttention: blockTables[0] is 3');
+    expect(messageOf(() => attend(2, 2, 0, 1).dataSync())).toContain('entry 1 is 1');
+    expect([...attend(2, 2, 0, 2).dataSync()]).toEqual([...out.dataSync()]);
+    // float32 queries read the same cache.
+    setMatmulPrecision('float32');
+    const exact = attend(2, 2, 0, 2);
+    expect(typeOf(exact)).toBe(float32);
+    expect([...exact.dataSync().slice(0, 16)]).toEqual([...firstValue, ...firstValue]);
+    cache.dispose();
   });
 
   test('errors name the operation, shapes, how they are stored, and the device', () => {

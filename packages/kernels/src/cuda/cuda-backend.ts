@@ -220,7 +220,7 @@ export class CudaBackend extends KernelBackend {
     try {
       if (data.count > 0) this.addon.readSync(data.handle, exactType(data.dtype), bytesOf(values));
     } catch (error) {
-      throw readFailure(error);
+      throw this.readFailure(error);
     }
     return values;
   }
@@ -232,9 +232,16 @@ export class CudaBackend extends KernelBackend {
     try {
       if (data.count > 0) await this.addon.read(data.handle, exactType(data.dtype), bytesOf(values));
     } catch (error) {
-      throw readFailure(error);
+      throw this.readFailure(error);
     }
     return values;
+  }
+
+  /** What kernels found wrong since the last read comes to light there. */
+  private readFailure(error: unknown): unknown {
+    if (!(error instanceof Error) || KernelsError.isInstance(error)) return error;
+    const code = 'code' in error && typeof error.code === 'string' ? error.code : 'NATIVE_FAILURE';
+    return new KernelsError(code, `${error.message} (found on ${this.device.name})`, { cause: error });
   }
 
   override disposeData(dataId: DataId, force = false): boolean {
@@ -298,11 +305,4 @@ function toTyped(values: backend_util.BackendValues, dtype: DataType): HostValue
   }
   if (dtype === 'int32') return values instanceof Int32Array ? values : Int32Array.from(values as ArrayLike<number>);
   return values instanceof Uint8Array ? values : Uint8Array.from(values as ArrayLike<number>);
-}
-
-/** What kernels found wrong since the last read comes to light here. */
-function readFailure(error: unknown): unknown {
-  if (!(error instanceof Error) || KernelsError.isInstance(error)) return error;
-  const code = 'code' in error && typeof error.code === 'string' ? error.code : 'NATIVE_FAILURE';
-  return new KernelsError(code, error.message, { cause: error });
 }

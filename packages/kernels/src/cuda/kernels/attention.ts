@@ -3,7 +3,7 @@ import * as names from '../../kernel-names';
 import { KernelsError } from '../../kernels-error';
 import { checkCounts, checkInfos } from '../../native/check-infos';
 import { type CudaKernel, defineKernel } from '../kernel-definition';
-import { float32, int32 } from '../physical-type';
+import { float32, int32, isFloating } from '../physical-type';
 
 type Heads = Pick<names.XgAttentionAttrs, 'queryHeads' | 'keyValueHeads' | 'headDimension'>;
 
@@ -126,6 +126,9 @@ const pagedAttention = defineKernel<names.XgPagedAttentionInputs, names.XgPagedA
     );
     checkInfos(['cumulativeQueryLengths', cumulativeQueryLengths, 'int32', B + 1]);
     const type = backend.activationType;
+    // float32 queries read caches that were filled in bfloat16 as they are.
+    const stored = backend.typeOf(keyCache);
+    const cacheType = type === float32 && isFloating(stored) && stored === backend.typeOf(valueCache) ? stored : type;
     const out = backend.create([N, queryHeads * headDimension], type);
     backend.addon.pagedAttention(
       queryHeads,
@@ -138,8 +141,8 @@ const pagedAttention = defineKernel<names.XgPagedAttentionInputs, names.XgPagedA
       M,
       blockSize,
       backend.arrayAs(qkv, type),
-      backend.arrayAs(keyCache, type),
-      backend.arrayAs(valueCache, type),
+      backend.arrayAs(keyCache, cacheType),
+      backend.arrayAs(valueCache, cacheType),
       backend.arrayAs(cumulativeQueryLengths, int32),
       backend.arrayAs(contextLengths, int32),
       backend.arrayAs(blockTables, int32),
