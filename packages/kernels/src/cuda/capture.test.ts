@@ -126,7 +126,7 @@ describe.each(backends)('on $name', ({ start }) => {
         const { ids: drawn, logProbabilities } = sampleTokens(linear(mixed, table), { ...options, uniforms });
         return [drawn, logProbabilities];
       };
-      return { next: next, dispose: () => cache.dispose() };
+      return { next, dispose: () => cache.dispose() };
     };
     // The two sequences stand at different positions, either side of a split's border.
     const starts = [58, 120];
