@@ -112,6 +112,7 @@ function documentWork({ documentTimings }) {
     .map(([step, seconds]) => ({ step, seconds: round(seconds), share: round(seconds / total, 4) }))
     .sort((a, b) => b.seconds - a.seconds);
 }
+const fewest = runs.reduce((least, run) => (run.workers < least.workers ? run : least));
 const summary = runs.map((run) => ({
   workers: run.workers,
   loadBefore: run.loadBefore,
@@ -119,7 +120,7 @@ const summary = runs.map((run) => ({
   processorSeconds: round(run.processorSeconds),
   megabytesPerSecond: speed(run.seconds),
   megabytesPerSecondPerCore: speed(run.processorSeconds),
-  speedup: round(runs[0].seconds / run.seconds),
+  speedup: round(fewest.seconds / run.seconds),
   /** Largest sum of proportional set sizes seen, and the process's own high-water mark of resident memory. */
   peakMebibytes: round(run.peakMebibytes, 0),
   residentMebibytes: round(run.residentMebibytes, 0),
