@@ -15,6 +15,7 @@ import type { TextClassifier } from '../src/classifier/text-classifier.js';
 import { trainTextClassifier } from '../src/classifier/train.js';
 import { curate } from '../src/engine/curate.js';
 import { seededRandom } from '../src/util/permutation.js';
+import { sqlFile, sqlString } from '../src/util/sql.js';
 import { code, prose } from './corpus.js';
 import { hashFolder } from './folder-hash.js';
 
@@ -28,7 +29,7 @@ let second: TextClassifier;
 const modelPath = () => join(root, 'model.classifier');
 
 beforeAll(async () => {
-  root = await mkdtemp(join(tmpdir(), "classify it's "));
+  root = await mkdtemp(join(tmpdir(), "classify it's [a]*=b "));
   database = await DuckDBInstance.create(':memory:');
   connection = await database.connect();
   const train = async (seed: number, from: number) => {
@@ -66,7 +67,9 @@ function classify(paths: readonly string[], options: Partial<ClassifyFilesOption
 }
 
 async function rows(path: string): Promise<Record<string, unknown>[]> {
-  const reader = await connection.runAndReadAll(`SELECT * FROM read_parquet('${path.replaceAll("'", "''")}')`);
+  const reader = await connection.runAndReadAll(
+    `SELECT * FROM read_parquet(${sqlFile(path)}, hive_partitioning = false)`,
+  );
   return reader.getRowObjectsJson();
 }
 
@@ -103,7 +106,7 @@ describe('JSON Lines', () => {
     if (suffix === 'gz') await writeFile(path, gzipSync(jsonl(records)));
     else {
       await connection.run(
-        `COPY (SELECT text, index FROM read_json('${plain.replaceAll("'", "''")}')) TO '${path.replaceAll("'", "''")}' (FORMAT json, COMPRESSION zstd)`,
+        `COPY (SELECT text, index FROM read_json(${sqlFile(plain)})) TO ${sqlString(path)} (FORMAT json, COMPRESSION zstd)`,
       );
     }
     await classify([path], { classifiers: [classifier, second], scoreOf: 'high' });
@@ -171,8 +174,8 @@ describe('Parquet', () => {
       `COPY (
          SELECT row_number() OVER () AS id, CASE WHEN id % 1000 = 7 THEN NULL ELSE text END AS text,
            [id, id + 1] AS list, {'a': id, 'b': 'x'} AS structure, DATE '2020-01-01' + id::INTEGER AS day, id::HUGEINT AS large
-         FROM read_json('${plain.replaceAll("'", "''")}')
-       ) TO '${path.replaceAll("'", "''")}' (FORMAT parquet, ROW_GROUP_SIZE 2048)`,
+         FROM read_json(${sqlFile(plain)})
+       ) TO ${sqlString(path)} (FORMAT parquet, ROW_GROUP_SIZE 2048)`,
     );
     const { documents, badInputs } = await classify([path]);
     expect(documents).toBe(7000);
@@ -193,9 +196,8 @@ describe('Parquet', () => {
 
   it('is refused when it is damaged, has no texts, or has the column already', async () => {
     const path = join(folder, 'input.parquet');
-    const quoted = path.replaceAll("'", "''");
     await connection.run(
-      `COPY (SELECT 'some text ' || i AS text, i AS number, i AS "Score" FROM range(30000) r(i)) TO '${quoted}' (FORMAT parquet)`,
+      `COPY (SELECT 'some text ' || i AS text, i AS number, i AS "Score" FROM range(30000) r(i)) TO ${sqlString(path)} (FORMAT parquet)`,
     );
     await expect(classify([path], { scoreOf: 'high' })).rejects.toThrow(/has a field "score" already/);
     await classify([path], { scoreOf: 'high', column: 'quality', outputFolder: join(folder, 'other') });
@@ -306,7 +308,7 @@ describe('classifyFiles', () => {
       const plain = await write(`${file}.ndjson`, records);
       const path = join(folder, `${file}.parquet`);
       await connection.run(
-        `COPY (SELECT text FROM read_json('${plain.replaceAll("'", "''")}')) TO '${path.replaceAll("'", "''")}' (FORMAT parquet)`,
+        `COPY (SELECT text FROM read_json(${sqlFile(plain)})) TO ${sqlString(path)} (FORMAT parquet)`,
       );
       paths.push(path);
     }

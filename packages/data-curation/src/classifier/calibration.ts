@@ -38,47 +38,95 @@ export interface Calibration {
 
 const bins = 10;
 
-/** The temperature of smallest log loss, by golden-section search over its logarithm. */
+/** The temperature of smallest loss, by golden-section search over its logarithm. */
 export function fitTemperature(examples: readonly ScoredExample[]): number {
   if (examples.length === 0) return 1;
-  const loss = (logarithm: number) => logLoss(examples, Math.exp(logarithm));
+  return searchTemperature(examples, smoothedTargets(examples));
+}
+
+function searchTemperature(examples: readonly ScoredExample[], targets: readonly Float64Array[]): number {
+  const loss = (logarithm: number) => softLoss(examples, targets, Math.exp(logarithm));
   const ratio = (Math.sqrt(5) - 1) / 2;
   let low = Math.log(0.05);
   let high = Math.log(20);
+  let left = high - ratio * (high - low);
+  let right = low + ratio * (high - low);
+  let [lossLeft, lossRight] = [loss(left), loss(right)];
   for (let step = 0; step < 40; step++) {
-    const left = high - ratio * (high - low);
-    const right = low + ratio * (high - low);
-    if (loss(left) < loss(right)) high = right;
-    else low = left;
+    if (lossLeft < lossRight) {
+      [high, right, lossRight] = [right, left, lossLeft];
+      left = high - ratio * (high - low);
+      lossLeft = loss(left);
+    } else {
+      [low, left, lossLeft] = [left, right, lossRight];
+      right = low + ratio * (high - low);
+      lossRight = loss(right);
+    }
   }
   return Number(Math.exp((low + high) / 2).toPrecision(6));
 }
 
 /**
- * Temperature and biases in turn, to the smallest log loss. The biases are those at which the mean probability of each label is its share
- * of the examples, found by scaling: each step multiplies a label's odds by what it lacks.
+ * Temperature and biases in turn, to the smallest loss. The biases are those at which the mean probability of each label is its mean
+ * target, found by scaling: each step multiplies a label's odds by what it lacks.
  */
 export function fitCalibration(examples: readonly ScoredExample[], labels: number): Calibration {
   const bias = new Float64Array(labels);
-  const counts = new Float64Array(labels);
-  for (const { label } of examples) counts[label]++;
+  if (examples.length === 0) return { temperature: 1, bias };
+  const targets = smoothedTargets(examples);
+  const wanted = new Float64Array(labels);
+  for (const target of targets) for (let row = 0; row < labels; row++) wanted[row] += target[row];
   for (let round = 0; round < 8; round++) {
-    const temperature = fitTemperature(shift(examples, bias));
+    const temperature = searchTemperature(shift(examples, bias), targets);
     for (let step = 0; step < 10; step++) {
-      const means = new Float64Array(labels);
+      const found = new Float64Array(labels);
       for (const { scores } of shift(examples, bias)) {
-        for (const [row, probability] of softmax(scores, temperature).entries()) means[row] += probability;
+        softmax(scores, temperature);
+        for (let row = 0; row < labels; row++) found[row] += scores[row];
       }
       let sum = 0;
       for (let row = 0; row < labels; row++) {
-        // A label that is not among the examples at all counts as half an example.
-        bias[row] += temperature * Math.log(Math.max(counts[row], 0.5) / (means[row] + 1e-9));
+        bias[row] += temperature * Math.log(wanted[row] / (found[row] + 1e-9));
         sum += bias[row];
       }
       for (let row = 0; row < labels; row++) bias[row] -= sum / labels;
     }
   }
-  return { temperature: fitTemperature(shift(examples, bias)), bias };
+  return { temperature: searchTemperature(shift(examples, bias), targets), bias };
+}
+
+/**
+ * What the probabilities should be: not 1 for the label that an example has, but what n examples of a label warrant, (n + 1) / (n + labels).
+ * So a few examples that are all right do not make a classifier certain (Platt 1999, "Probabilistic outputs for support vector machines", 2.2).
+ */
+function smoothedTargets(examples: readonly ScoredExample[]): Float64Array[] {
+  const labels = examples[0].scores.length;
+  const counts = new Float64Array(labels);
+  for (const { label } of examples) counts[label]++;
+  const byLabel = Array.from(counts, (count, label) => {
+    const target = new Float64Array(labels).fill(1 / (count + labels));
+    target[label] = (count + 1) / (count + labels);
+    return target;
+  });
+  return examples.map(({ label }) => byLabel[label]);
+}
+
+/** Mean cross-entropy against the targets. */
+function softLoss(examples: readonly ScoredExample[], targets: readonly Float64Array[], temperature: number): number {
+  let sum = 0;
+  for (const [index, { scores }] of examples.entries()) {
+    let largest = -Infinity;
+    for (const score of scores) largest = Math.max(largest, score);
+    let total = 0;
+    let expected = 0;
+    for (let row = 0; row < scores.length; row++) {
+      const scaled = (scores[row] - largest) / temperature;
+      total += Math.exp(scaled);
+      expected += targets[index][row] * scaled;
+    }
+    sum += Math.log(total) - expected;
+  }
+  return sum / examples.length;
 }
 
 function shift(examples: readonly ScoredExample[], bias: Float64Array): ScoredExample[] {

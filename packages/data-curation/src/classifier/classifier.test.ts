@@ -121,6 +121,9 @@ describe('fitCalibration', () => {
       scores: scores.map((score, row) => score + bias[row]),
     }));
     expect(measure(shifted, temperature).accuracy).toBe(1);
+    // 36 and 4 examples in a row that are right do not warrant certainty: 37 of 38, and 5 of 6.
+    expect(softmax(shifted[0].scores, temperature)[0]).toBeCloseTo(37 / 38, 3);
+    expect(softmax(shifted[39].scores, temperature)[1]).toBeCloseTo(5 / 6, 3);
   });
 });
 

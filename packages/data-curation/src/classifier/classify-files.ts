@@ -2,7 +2,7 @@
  * Applies classifiers to JSON Lines and Parquet files: the same records in the same order with one or two fields more, in files of the same
  * names in another folder. A line keeps its bytes, and gets the new fields at its end; compressed lines come out as gzip. Parquet keeps
  * its columns. Files appear when they are whole; a rerun goes on behind the last finished one. One thread; two runs need two folders.
- * Memory: the classifiers, one record, and for Parquet the 512 MiB that DuckDB may take. Cost: about 0.3 ms a long document and classifier.
+ * Memory: the classifiers, one record, and for Parquet the 640 MiB that DuckDB may take. Cost: about 0.6 ms for a document of 5,000 characters and each classifier.
  */
 
 import { existsSync } from 'node:fs';

@@ -1,7 +1,7 @@
 /**
  * Parquet in, Parquet out: all columns as they are and the new ones behind them, Zstandard. The file is read twice, once for its texts and once
  * to be copied beside the predictions, since DuckDB writes Parquet only from a query.
- * Memory: what DuckDB may take (512 MiB); the predictions wait on disk.
+ * Memory: what DuckDB may take (640 MiB); the predictions wait on disk.
  */
 
 import { mkdir, rm } from 'node:fs/promises';
@@ -11,10 +11,10 @@ import { CurationError } from '../errors.js';
 import { canonicalJson } from '../util/canonical-json.js';
 import { produceFile } from '../util/files.js';
 import { LineFile } from '../util/line-file.js';
-import { sqlIdentifier, sqlString } from '../util/sql.js';
+import { sqlFile, sqlIdentifier, sqlString } from '../util/sql.js';
 import type { Classification } from './classification.js';
 import { addedFields, fieldTaken, predict } from './classification.js';
-import { columnsOf, openDatabase, readRows } from './record-files.js';
+import { columnsOf, openDatabase, readRows, rowGroups } from './parquet-rows.js';
 
 /** A row group is encoded as a whole: see the shards of a curation. */
 const rowGroupBytes = 8 * 1024 * 1024;
@@ -29,11 +29,11 @@ export async function classifyParquet(
 ): Promise<void> {
   await rm(scratch, { recursive: true, force: true });
   await mkdir(scratch, { recursive: true });
-  const { connection, close } = await openDatabase(join(scratch, 'spill'));
+  const { connection, close } = await openDatabase(scratch);
   try {
     await checkColumns(connection, input, classification);
     const predictions = join(scratch, 'predictions.jsonl');
-    await writePredictions(connection, input, predictions, classification);
+    await writePredictions(connection, input, scratch, predictions, classification);
     const names = addedFields(classification);
     const columns = names.map((name, index) => {
       const type = index === 0 && classification.scoreOf === undefined ? 'VARCHAR' : 'DOUBLE';
@@ -43,11 +43,13 @@ export async function classifyParquet(
     await produceFile(output, async (temporary) => {
       await connection.run(`
         COPY (
-          SELECT source.*, ${added} FROM read_parquet(${sqlString(input)}) AS source
-          POSITIONAL JOIN read_json(${sqlString(predictions)}, format = 'newline_delimited', columns = {${columns.join(', ')}}) AS prediction
+          SELECT source.*, ${added} FROM read_parquet(${sqlFile(input)}, hive_partitioning = false) AS source
+          POSITIONAL JOIN read_json(${sqlFile(predictions)}, format = 'newline_delimited', hive_partitioning = false, columns = {${columns.join(', ')}}) AS prediction
         ) TO ${sqlString(temporary)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE ${await groupRows(connection, input)})`);
       // A join by position fills up the shorter side: then the file changed between the readings.
-      const written = await connection.runAndReadAll(`SELECT count(*) FROM read_parquet(${sqlString(temporary)})`);
+      const written = await connection.runAndReadAll(
+        `SELECT count(*) FROM read_parquet(${sqlFile(temporary)}, hive_partitioning = false)`,
+      );
       if (Number(written.getRows()[0][0]) !== classification.documents) throw unreadable(input, 'it changed meanwhile');
     });
   } finally {
@@ -78,15 +80,18 @@ async function checkColumns(
 async function writePredictions(
   connection: DuckDBConnection,
   input: string,
+  scratch: string,
   path: string,
   classification: Classification,
 ): Promise<void> {
   const names = addedFields(classification);
   const file = new LineFile(path);
   try {
-    for await (const { number, values, problem } of readRows(connection, input, [classification.textField])) {
-      if (problem !== undefined) throw unreadable(input, problem);
-      const prediction = predict(`${input}#${number}`, values[0], classification);
+    for await (const { number, values, problem } of readRows(connection, input, [classification.textField], scratch)) {
+      if (problem !== undefined && number === 0) throw unreadable(input, problem);
+      const location = `${input}#${number}`;
+      if (problem !== undefined) classification.refuse(location, problem);
+      const prediction = problem === undefined ? predict(location, values[0], classification) : names.map(() => null);
       file.add(canonicalJson(Object.fromEntries(names.map((name, index) => [name, prediction[index]]))));
       classification.onDocument();
     }
@@ -97,12 +102,9 @@ async function writePredictions(
 }
 
 async function groupRows(connection: DuckDBConnection, input: string): Promise<number> {
-  const reader = await connection.runAndReadAll(
-    `SELECT coalesce(sum(total_uncompressed_size), 0), (SELECT sum(num_rows) FROM parquet_file_metadata(${sqlString(input)}))
-     FROM parquet_metadata(${sqlString(input)})`,
-  );
-  const [bytes, rows] = reader.getRows()[0].map(Number);
-  return Math.max(1, Math.min(rowGroupRows, Math.floor(rowGroupBytes / Math.max(1, bytes / Math.max(1, rows)))));
+  let largest = 1;
+  for (const { bytesPerRow } of await rowGroups(connection, input)) largest = Math.max(largest, bytesPerRow);
+  return Math.max(1, Math.min(rowGroupRows, Math.floor(rowGroupBytes / largest)));
 }
 
 function unreadable(input: string, reason: string, cause?: unknown): CurationError {

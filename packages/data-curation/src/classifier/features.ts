@@ -40,7 +40,8 @@ export class FeatureExtractor {
     const values = new Float32Array(this.#size);
     let squares = 0;
     for (let at = 0; at < indices.length; at++) {
-      const value = 1 + Math.log(this.#counts[indices[at]]);
+      const count = this.#counts[indices[at]];
+      const value = count === 1 ? 1 : 1 + Math.log(count);
       this.#counts[indices[at]] = 0;
       values[at] = value;
       squares += value * value;

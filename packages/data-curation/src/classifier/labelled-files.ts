@@ -65,7 +65,7 @@ export async function* readLabelledFiles(
       found++;
       const list = chosen.get(label) ?? [];
       if (list.length === 0) chosen.set(label, list);
-      list.push({ rank: hash48('example', seed, text), text: text.slice(0, visibleCharacters) });
+      list.push({ rank: hash48('example', seed, text), text: visiblePart(text) });
       if (list.length >= 2 * maximumPerLabel) cut(list);
       if (chosen.size > mostLabels) throw tooManyLabels(entry.path, options);
       if (++documents % documentsPerReport === 0) {
@@ -83,6 +83,12 @@ export async function* readLabelledFiles(
     cut(list);
     for (const { text } of list) yield { text, label };
   }
+}
+
+/** As a string of its own: a slice would hold the whole text. */
+function visiblePart(text: string): string {
+  if (text.length <= visibleCharacters) return text;
+  return JSON.parse(JSON.stringify(text.slice(0, visibleCharacters))) as string;
 }
 
 async function* readPath(entry: LabelledPath, options: LabelledFilesOptions): AsyncGenerator<LabelledText> {

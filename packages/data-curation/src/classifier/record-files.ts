@@ -1,16 +1,15 @@
 /**
  * Records of JSON Lines (plain, `.gz`, `.zst`) and Parquet files with some of their fields, in the order of the file, those included that
- * cannot be used. Memory: one record; of Parquet, what DuckDB reads at a time, fewer rows where they do not fit its limit.
+ * cannot be used. Memory: one record; for Parquet see `parquet-rows.ts`.
  */
 
-import { stat } from 'node:fs/promises';
-import type { DuckDBConnection } from '@duckdb/node-api';
-import { DuckDBInstance } from '@duckdb/node-api';
+import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { CurationError } from '../errors.js';
 import { compressionOf } from '../sources/decompress.js';
 import { readLines } from '../sources/line-reader.js';
-import { sqlIdentifier, sqlString } from '../util/sql.js';
-import { streamedRows } from '../util/streamed-rows.js';
+import { maximumRecordBytes, openDatabase, readRows } from './parquet-rows.js';
 
 export type RecordFileKind = 'jsonl' | 'parquet';
 
@@ -33,9 +32,6 @@ export interface FileRecord {
   problem?: string;
 }
 
-const maximumLineBytes = 64 * 1024 * 1024;
-const memoryLimit = '512MiB';
-
 /** @throws CurationError `INPUT_NOT_FOUND` for a file that is not there. */
 export async function* readRecords(path: string, fields: readonly string[]): AsyncGenerator<FileRecord> {
   await requireFile(path);
@@ -43,11 +39,13 @@ export async function* readRecords(path: string, fields: readonly string[]): Asy
     yield* readLineRecords(path, fields);
     return;
   }
-  const database = await openDatabase();
+  const scratch = await mkdtemp(join(tmpdir(), 'records-'));
+  const database = await openDatabase(scratch);
   try {
-    yield* readRows(database.connection, path, fields);
+    yield* readRows(database.connection, path, fields, scratch);
   } finally {
     database.close();
+    await rm(scratch, { recursive: true, force: true });
   }
 }
 
@@ -66,34 +64,9 @@ export async function requireFile(path: string): Promise<void> {
   });
 }
 
-/** One thread, so that rows come in the order of the file. */
-export async function openDatabase(
-  temporaryFolder?: string,
-): Promise<{ connection: DuckDBConnection; close: () => void }> {
-  const instance = await DuckDBInstance.create(':memory:', {
-    threads: '1',
-    memory_limit: memoryLimit,
-    ...(temporaryFolder === undefined ? {} : { temp_directory: temporaryFolder }),
-  });
-  const connection = await instance.connect();
-  return {
-    connection,
-    close: () => {
-      connection.closeSync();
-      instance.closeSync();
-    },
-  };
-}
-
-/** Name → type; undefined when the file is no Parquet. */
-export async function columnsOf(connection: DuckDBConnection, path: string): Promise<Map<string, string>> {
-  const reader = await connection.runAndReadAll(`DESCRIBE SELECT * FROM read_parquet(${sqlString(path)})`);
-  return new Map(reader.getRows().map(([name, type]) => [String(name), String(type)]));
-}
-
 async function* readLineRecords(path: string, fields: readonly string[]): AsyncGenerator<FileRecord> {
   const utf8 = new TextDecoder('utf-8', { fatal: true });
-  for await (const event of readLines(path, compressionOf(path), maximumLineBytes)) {
+  for await (const event of readLines(path, compressionOf(path), maximumRecordBytes)) {
     if (event.kind === 'end') return;
     if (event.kind === 'damage') {
       yield { number: 0, values: [], problem: event.reason };
@@ -101,7 +74,7 @@ async function* readLineRecords(path: string, fields: readonly string[]): AsyncG
     }
     const { number } = event;
     if (event.kind === 'long') {
-      yield { number, values: [], problem: `line longer than ${maximumLineBytes} bytes` };
+      yield { number, values: [], problem: `line longer than ${maximumRecordBytes} bytes` };
       continue;
     }
     let line: string;
@@ -128,46 +101,5 @@ function parseObject(line: string): Record<string, unknown> | string {
     return value as Record<string, unknown>;
   } catch {
     return 'not JSON';
-  }
-}
-
-/** Rows of text, numbers and truth values; anything else comes as its text. */
-export async function* readRows(
-  connection: DuckDBConnection,
-  path: string,
-  fields: readonly string[],
-): AsyncGenerator<FileRecord> {
-  let next = 0;
-  try {
-    const columns = await columnsOf(connection, path);
-    const selected = fields.map((field) => {
-      if (!columns.has(field)) return 'NULL';
-      const name = sqlIdentifier(field);
-      return columns.get(field) === 'VARCHAR' ? name : `CAST(${name} AS VARCHAR)`;
-    });
-    let step = Infinity;
-    for (let isMore = true; isMore;) {
-      const end = next + step;
-      const range =
-        step === Infinity ? `file_row_number >= ${next}` : `file_row_number >= ${next} AND file_row_number < ${end}`;
-      try {
-        const before = next;
-        const result = await connection.stream(
-          `SELECT ${[...selected, '0'].join(', ')} FROM read_parquet(${sqlString(path)}, file_row_number = true) WHERE ${range}`,
-        );
-        for await (const row of streamedRows(result)) {
-          next++;
-          yield { number: next, values: fields.map((_, index) => row[index] ?? undefined) };
-        }
-        isMore = step !== Infinity && next > before;
-      } catch (error) {
-        if (!(error instanceof Error) || !/^Out of Memory/i.test(error.message) || step === 1) throw error;
-        step = step === Infinity ? 256 : Math.floor(step / 16);
-      }
-    }
-  } catch (error) {
-    if (CurationError.isInstance(error) || !(error instanceof Error)) throw error;
-    const reason = error.message.split('\n')[0].replaceAll(path, 'file').slice(0, 200);
-    yield { number: 0, values: [], problem: `not readable as Parquet after row ${next} (${reason})` };
   }
 }

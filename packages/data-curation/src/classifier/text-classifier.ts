@@ -1,7 +1,7 @@
 /**
  * A trained classifier of texts: an ensemble of calibrated linear models, each over its own view of the text, whose probabilities
  * are averaged. Used for domains (several labels) and for quality (the probability of one label).
- * Cost: feature extraction and one multiply-add a feature and label; about 0.3 ms for a long document.
+ * Cost: feature extraction and one multiply-add a feature and label; about 0.6 ms for 5,000 characters.
  */
 
 import { sha256OfText } from '../util/files.js';

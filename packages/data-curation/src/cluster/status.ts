@@ -119,11 +119,13 @@ async function describe(
     log: folder.log(stage.name, task),
     restart: restartCommand(folder, stage, [task]),
   });
-  if (failure !== undefined && failure.startedAt >= (attempt?.startedAt ?? '')) {
-    return { state: 'failed', failure: describeFailure(failure.node, `${failure.message} [${failure.code}]`) };
-  }
   const ending =
     queued === undefined ? '' : ` (Slurm: ${queued.state}${queued.reason === 'None' ? '' : `, ${queued.reason}`})`;
+  if (failure !== undefined && failure.startedAt >= (attempt?.startedAt ?? '')) {
+    // One that was interrupted does not know by what: Slurm does, its time limit for instance.
+    const by = failure.code === 'ABORTED' ? ending : '';
+    return { state: 'failed', failure: describeFailure(failure.node, `${failure.message} [${failure.code}]${by}`) };
+  }
   if (attempt !== undefined) {
     const reason = `ended without a word${ending}: killed, out of memory or time, or its node went down`;
     return { state: 'failed', failure: describeFailure(attempt.node, reason) };
