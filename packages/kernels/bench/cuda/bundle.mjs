@@ -2,9 +2,10 @@
 // Gathers everything the GPU benchmark needs into one folder that runs without npm: the programs with their dependencies in one file each,
 // the addon's sources, its build script and Node's headers. Run after a build.
 //
-//   node bench/cuda/bundle.mjs [--output build/cuda-bench] [--with-node]
+//   node bench/cuda/bundle.mjs [--output build/cuda-bench] [--with-node] [--with-addon]
 //
-// --with-node adds this Node itself (gzip), for machines that have none. Then copy the folder there and start run.sh.
+// --with-node adds this Node itself (gzip), for machines that have none; --with-addon the CUDA addon as it was built here (scripts/
+// build-native.mjs --cuda), so that nothing is compiled there. Then copy the folder there and start run.sh.
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
@@ -18,6 +19,7 @@ const { values: options } = parseArgs({
   options: {
     output: { type: 'string', default: join(root, 'build', 'cuda-bench') },
     'with-node': { type: 'boolean', default: false },
+    'with-addon': { type: 'boolean', default: false },
   },
 });
 const output = resolve(options.output);
@@ -49,5 +51,7 @@ cpSync(join(root, 'bench/cuda/run.sh'), join(output, 'run.sh'));
 writeFileSync(join(output, 'package.json'), '{ "type": "module" }\n');
 const headers = createRequire(join(root, 'package.json')).resolve('node-api-headers/package.json');
 cpSync(dirname(headers), join(output, 'node_modules/node-api-headers'), { recursive: true, dereference: true });
+if (options['with-addon'])
+  cpSync(join(root, 'build/xgen_cuda.node'), join(output, 'build/xgen_cuda.node'), { recursive: true });
 if (options['with-node']) writeFileSync(join(output, 'node.gz'), gzipSync(readFileSync(process.execPath)));
 console.log(`written to ${output}`);

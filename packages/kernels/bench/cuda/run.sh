@@ -29,13 +29,16 @@ if [ $rehearse = yes ]; then
   "$node" "$package/scripts/build-native.mjs" --cuda-emulated
   addon=xgen_cuda_emulated.node
 else
-  capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d '. ')
-  case $capability in
-    90) capability=90a ;;
-    '') echo 'nvidia-smi shows no GPU.' >&2; exit 1 ;;
-  esac
-  XGEN_CUDA_ARCHITECTURES=$capability-real "$node" "$package/scripts/build-native.mjs" --cuda
   addon=xgen_cuda.node
+  # A bundle may bring the addon along (bundle.mjs --with-addon); one that was built here has its stamp beside it.
+  if [ "$package" != "$bundle" ] || [ ! -f "$bundle/build/$addon" ] || [ -f "$bundle/build/cuda-stamp.json" ]; then
+    capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d '. ')
+    case $capability in
+      90) capability=90a ;;
+      '') echo 'nvidia-smi shows no GPU.' >&2; exit 1 ;;
+    esac
+    XGEN_CUDA_ARCHITECTURES=$capability-real "$node" "$package/scripts/build-native.mjs" --cuda
+  fi
   if ! ldconfig -p 2>/dev/null | grep -q libcublasLt; then
     for root in $(python3 -c 'import site; print(*site.getsitepackages())' 2>/dev/null); do
       found=$(find "$root/nvidia" -name 'libcublasLt.so.*' 2>/dev/null | head -n 1)
