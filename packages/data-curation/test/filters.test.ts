@@ -35,7 +35,7 @@ describe('filters against examples worked from their papers', () => {
     expect(new Set(filterExamples.map((example) => example.filter))).toEqual(new Set(names));
   });
 
-  it('publishes the table (FILTERS.md; set UPDATE_FILTERS=1 to write it)', async () => {
+  it('publishes the table (FILTERS.md; `pnpm filters-table` writes it)', async () => {
     const path = fileURLToPath(new URL('../FILTERS.md', import.meta.url));
     const table = await format(renderTable(), { parser: 'markdown' });
     if (process.env.UPDATE_FILTERS === '1') await writeFile(path, table);

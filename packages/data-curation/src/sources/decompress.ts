@@ -7,10 +7,13 @@
 import { open } from 'node:fs/promises';
 import { createGunzip } from 'node:zlib';
 import { Decompress } from 'fzstd';
+import { ZstdFrames } from './zstd-frames.js';
 
 const chunkBytes = 1 << 16;
 const gzipChunkBytes = 1 << 14;
 const zstdSliceBytes = 1 << 11;
+/** What `zstd -d` allows by default. */
+const maximumZstdWindow = 1 << 27;
 
 export type Compression = 'none' | 'gzip' | 'zstd';
 
@@ -102,6 +105,7 @@ class GzipDecompressor implements Decompressor {
 
 class ZstdDecompressor implements Decompressor {
   readonly #output: Buffer[] = [];
+  readonly #frames = new ZstdFrames(maximumZstdWindow);
   readonly #stream = new Decompress((data) => this.#output.push(Buffer.from(data)));
   failure: string | undefined;
 
@@ -109,12 +113,17 @@ class ZstdDecompressor implements Decompressor {
     for (let start = 0; this.failure === undefined; start += zstdSliceBytes) {
       try {
         if (raw === undefined) this.#stream.push(Buffer.alloc(0), true);
-        else this.#stream.push(raw.subarray(start, start + zstdSliceBytes));
+        else this.#take(raw.subarray(start, start + zstdSliceBytes));
       } catch (error) {
         this.failure = error instanceof Error ? error.message : String(error);
       }
       yield* this.#output.splice(0);
       if (raw === undefined || start + zstdSliceBytes >= raw.length) return;
     }
+  }
+
+  #take(slice: Buffer): void {
+    this.#stream.push(slice.subarray(0, this.#frames.follow(slice)));
+    this.failure = this.#frames.failure;
   }
 }

@@ -13,6 +13,7 @@ import { growthOf, linear } from '../../test/growth.js';
 import { sha256OfText } from '../util/files.js';
 import { ByteQueue } from './byte-queue.js';
 import { readJsonl } from './jsonl.js';
+import { LicenseDetector } from './license-detector.js';
 import type { RawDocument, SourceObserver } from './raw-document.js';
 import { warcRecords } from './warc-records.js';
 import { readWarc } from './warc.js';
@@ -249,6 +250,24 @@ describe('warcRecords', () => {
       expect(bad).toBeGreaterThan(records * 0.9);
     };
     expect(await growthOf(readAll, 2500)).toBeLessThan(linear);
+  });
+});
+
+describe('LicenseDetector', () => {
+  it('reads licences inside the folder only, and no more of them than it takes to tell', async () => {
+    const outside = join(root, 'outside');
+    const folder = join(root, 'licences');
+    await mkdir(join(folder, 'linked'), { recursive: true });
+    await mkdir(outside);
+    await writeFile(join(outside, 'LICENSE'), 'GNU General Public License, version 3');
+    await writeFile(join(outside, 'package.json'), '{"license": "GPL-3.0"}');
+    await symlink(join(outside, 'LICENSE'), join(folder, 'linked/LICENSE'));
+    await symlink(join(outside, 'package.json'), join(folder, 'linked/package.json'));
+    await writeFile(join(folder, 'LICENSE'), `Permission is hereby granted, free of charge, ${' '.repeat(5_000_000)}`);
+    const detector = new LicenseDetector(folder);
+    expect(await detector.licenseOf('linked/a.md', '')).toBe('MIT');
+    expect(await detector.licenseOf('linked/b.md', '// SPDX-License-Identifier: ISC\n')).toBe('ISC');
+    expect(await new LicenseDetector(outside).licenseOf('a.md', '')).toBe('GPL-3.0');
   });
 });
 

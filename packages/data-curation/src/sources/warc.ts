@@ -63,6 +63,9 @@ export async function* readWarc(
       const isRead = bytes > 0;
       observer.onBadInput(isRead ? `${location}#${records + 1}` : location, error.message);
       if (error instanceof UnreadableFile) continue;
+    } finally {
+      // Closes the file where reading stopped before its end.
+      await stream.return(undefined);
     }
     observer.onFile({ path: file.path, bytes, sha256: hash.digest('hex') });
   }

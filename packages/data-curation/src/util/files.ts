@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 
 const temporarySuffix = '.partial';
+const writeAttempts = 3;
 
 /** Writes, fsyncs and renames; the folder has to exist. */
 export async function writeFileWhole(path: string, content: string | Uint8Array): Promise<void> {
@@ -16,22 +17,25 @@ export async function writeFileWhole(path: string, content: string | Uint8Array)
 /**
  * Lets `write` fill a temporary file beside `path`, then fsyncs and renames it. The temporary name is random, since on a shared
  * folder two machines may have the same process id. The folder has to exist: a process that outlived its run, whose folder was
- * removed, must fail here and not bring the folder back.
+ * removed, must fail here and not bring the folder back. Another process may take the temporary file for a leftover: then it is written again.
  */
 export async function produceFile(path: string, write: (temporaryPath: string) => Promise<void>): Promise<void> {
-  const temporary = `${path}.${randomBytes(6).toString('hex')}${temporarySuffix}`;
-  try {
-    await write(temporary);
-    const handle = await open(temporary, 'r+');
+  for (let attempt = 1; ; attempt++) {
+    const temporary = `${path}.${randomBytes(6).toString('hex')}${temporarySuffix}`;
     try {
-      await handle.sync();
-    } finally {
-      await handle.close();
+      await write(temporary);
+      const handle = await open(temporary, 'r+');
+      try {
+        await handle.sync();
+      } finally {
+        await handle.close();
+      }
+      await rename(temporary, path);
+      return;
+    } catch (error) {
+      await rm(temporary, { force: true });
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || attempt === writeAttempts) throw error;
     }
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
   }
 }
 

@@ -137,6 +137,20 @@ const compressed: BadInputCase[] = [
     repair: (folder) => zstd(folder, 'a.jsonl.zst', goodLines(7, 3)),
   },
   {
+    name: 'zstd-window',
+    source: { type: 'jsonl' },
+    write: async (folder) => {
+      // A frame that asks for a gigabyte, after a good one and one to be skipped.
+      await zstd(folder, 'a.jsonl.zst', goodLines(11, 3));
+      const skipped = Buffer.from([0x5a, 0x2a, 0x4d, 0x18, 2, 0, 0, 0, 1, 2]);
+      const greedy = Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0, 20 << 3, 0x09, 0, 0, 0x7b]);
+      await damage(folder, 'a.jsonl.zst', (bytes) => Buffer.concat([bytes, skipped, greedy]));
+    },
+    bad: { 'a.jsonl.zst#4': 'damaged or truncated zstd (a window of 1073741824 bytes)' },
+    kept: numbered('a.jsonl.zst', 1, 3),
+    repair: (folder) => zstd(folder, 'a.jsonl.zst', goodLines(11, 3)),
+  },
+  {
     name: 'zstd-none',
     source: { type: 'jsonl' },
     write: async (folder) => {
@@ -398,7 +412,7 @@ const files: BadInputCase[] = [
   },
   {
     name: 'one-character',
-    source: { type: 'jsonl', domain: 'repeated' },
+    source: { type: 'jsonl' },
     write: (folder) =>
       put(
         folder,
@@ -409,11 +423,7 @@ const files: BadInputCase[] = [
         ]),
       ),
     bad: {},
-    drops: {
-      'gopherRepetition: duplicate lines': 1,
-      'gopherRepetition: frequent 2-gram': 1,
-      'gopherQuality: too few words': 1,
-    },
+    drops: { 'gopherQuality: words too long': 1, 'gopherQuality: words too short': 2 },
     kept: ['a.jsonl#4'],
     repair: () => Promise.resolve(),
   },

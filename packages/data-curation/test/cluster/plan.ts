@@ -26,9 +26,11 @@ export async function writeInput(folder: string, documentsPerFile = 24): Promise
       type: 'jsonl',
       name: `s${index}`,
       path: inputFile(folder, index),
+      // The language of code needs no n-grams to be loaded, which every task would do.
+      domain: 'code',
     })),
     filters: [{ filter: 'length' }, { filter: 'gopherRepetition' }],
-    deduplication: { lines: { domains: ['documentation', 'other'] }, substrings: { words: 50 } },
+    deduplication: { lines: { domains: ['code'] }, substrings: { words: 50, domains: ['code'] } },
     heldout: { fraction: 0.1 },
     mixture: { stages: [{ name: 'broad', budgetTokens: 20_000 }] },
     output: { shardBytes: 40_000 },
