@@ -3,6 +3,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import {
   adamW,
   addRmsNorm,
+  checkpointed,
   embedding,
   globalNormScale,
   groupedQueryAttention,
@@ -17,21 +18,32 @@ import {
 /** width, layers, query heads, key/value heads, feed-forward width, vocabulary. */
 export const presets = {
   tiny: { width: 256, layers: 6, queryHeads: 8, keyValueHeads: 4, feedForward: 704, vocabulary: 8192 },
+  '124m': { width: 768, layers: 12, queryHeads: 12, keyValueHeads: 4, feedForward: 2048, vocabulary: 32768 },
+  '1b': { width: 2048, layers: 16, queryHeads: 32, keyValueHeads: 8, feedForward: 8192, vocabulary: 65536 },
+  '4b': { width: 3072, layers: 36, queryHeads: 24, keyValueHeads: 8, feedForward: 8192, vocabulary: 100352 },
   /** The same graph with next to no arithmetic: what is left is dispatch. */
   empty: { width: 8, layers: 6, queryHeads: 2, keyValueHeads: 1, feedForward: 8, vocabulary: 16 },
 };
 
 const epsilon = 1e-5;
 
-export function createDecoder(preset, seed = 1) {
+/**
+ * `normal(shape, deviation, seed)` makes the weights; `recomputeBlocks` keeps only the blocks' inputs between the passes.
+ */
+export function createDecoder(
+  preset,
+  seed = 1,
+  {
+    recomputeBlocks = false,
+    normal = (shape, deviation, weightSeed) => tf.randomNormal(shape, 0, deviation, 'float32', weightSeed),
+  } = {},
+) {
   const { width, layers, queryHeads, keyValueHeads, feedForward, vocabulary } = preset;
   const headDimension = width / queryHeads;
   const parameters = [];
   const add = (shape, deviation) => {
     const variable = tf.tidy(() =>
-      tf.variable(
-        deviation === 0 ? tf.ones(shape) : tf.randomNormal(shape, 0, deviation, 'float32', seed + parameters.length),
-      ),
+      tf.variable(deviation === 0 ? tf.ones(shape) : normal(shape, deviation, seed + parameters.length)),
     );
     parameters.push(variable);
     return variable;
@@ -53,26 +65,31 @@ export function createDecoder(preset, seed = 1) {
   const attention = { queryHeads, keyValueHeads, headDimension };
   const rotation = { rotatedHeads: queryHeads + keyValueHeads, headDimension };
 
+  /** The residual and what the block before adds to it, if there is one → the same two of the next block. */
+  const runBlock = (block, positions, cumulativeLengths, residual, delta) => {
+    let normalized;
+    if (delta === undefined) normalized = rmsNorm(residual, block.attentionNorm, { epsilon });
+    else ({ normalized, sum: residual } = addRmsNorm(delta, residual, block.attentionNorm, { epsilon }));
+    const qkv = rope(linear(normalized, block.qkv), positions, inverseFrequencies, rotation);
+    const mixed = linear(groupedQueryAttention(qkv, cumulativeLengths, attention), block.output);
+    const second = addRmsNorm(mixed, residual, block.feedForwardNorm, { epsilon });
+    return [second.sum, linear(swiglu(linear(second.normalized, block.gateUp)), block.down)];
+  };
+
   function hiddenStates({ ids, positions, cumulativeLengths }) {
-    let residual = embedding(table, ids);
-    let delta;
+    let stream = [embedding(table, ids)];
     for (const block of blocks) {
+      const inputs = [positions, cumulativeLengths, ...stream];
+      const run = (...given) => runBlock(block, ...given);
       // tidy: what the backward pass needs is kept by the tape, the rest goes at once.
-      [residual, delta] = tf.tidy(() => {
-        let normalized;
-        if (delta === undefined) normalized = rmsNorm(residual, block.attentionNorm, { epsilon });
-        else ({ normalized, sum: residual } = addRmsNorm(delta, residual, block.attentionNorm, { epsilon }));
-        const qkv = rope(linear(normalized, block.qkv), positions, inverseFrequencies, rotation);
-        const mixed = linear(groupedQueryAttention(qkv, cumulativeLengths, attention), block.output);
-        const second = addRmsNorm(mixed, residual, block.feedForwardNorm, { epsilon });
-        return [second.sum, linear(swiglu(linear(second.normalized, block.gateUp)), block.down)];
-      });
+      stream = recomputeBlocks ? checkpointed(run, inputs, Object.values(block)) : tf.tidy(() => run(...inputs));
     }
-    return addRmsNorm(delta, residual, finalNorm, { epsilon }).normalized;
+    return addRmsNorm(stream[1], stream[0], finalNorm, { epsilon }).normalized;
   }
 
   return {
     parameters,
+    weights: { table, blocks, finalNorm, head, inverseFrequencies, attention, rotation },
     /** Parameters that take part in matrix products; the input table does not. */
     productParameters: parameters
       .filter((one) => one !== table && one.shape.length === 2)
@@ -105,10 +122,10 @@ export function randomBatch({ vocabulary }, sequences, length, seed = 1) {
   };
 }
 
-/** A training step: loss, gradients, clipping, AdamW. Returns the loss. */
-export function createTrainingStep(decoder) {
+/** A training step: loss, gradients, clipping, AdamW. Returns the loss. `zero(shape)` makes the moments. */
+export function createTrainingStep(decoder, zero = (shape) => tf.zeros(shape)) {
   const { parameters } = decoder;
-  const zeros = () => parameters.map((one) => tf.tidy(() => tf.variable(tf.zeros(one.shape), false)));
+  const zeros = () => parameters.map((one) => tf.tidy(() => tf.variable(zero(one.shape), false)));
   const state = { parameters, firstMoments: zeros(), secondMoments: zeros() };
   const weightDecay = parameters.map((one) => (one.shape.length === 2 ? 0.1 : 0));
   let step = 0;
@@ -123,7 +140,7 @@ export function createTrainingStep(decoder) {
     });
   };
   const dispose = () => tf.dispose([...state.firstMoments, ...state.secondMoments]);
-  return { run, dispose };
+  return { run, dispose, moments: [...state.firstMoments, ...state.secondMoments] };
 }
 
 /**

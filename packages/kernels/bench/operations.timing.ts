@@ -4,7 +4,8 @@
  *   pnpm bench:operations
  *
  * On one thread, in processor time, so that backends compare and a busy machine disturbs little. Left out: operations in place
- * (their cases copy what they change) and `cpu` (under 1 GFLOP/s: the larger operations would take minutes). About a minute.
+ * (their cases copy what they change), `cpu` (under 1 GFLOP/s: the larger operations would take minutes) and `cuda`, which bench/cuda times. About a
+ * minute.
  */
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -37,7 +38,9 @@ interface Timing {
 const folder = join(dirname(fileURLToPath(import.meta.url)), '..');
 const timings: Timing[] = [];
 const timing = { clock: processorTime, maximumMilliseconds: 5000, warmUp: 1 };
-const backends = (await describeBackends()).filter(({ name, available }) => available && name !== 'cpu');
+const backends = (await describeBackends()).filter(
+  ({ name, available }) => available && name !== 'cpu' && name !== 'cuda',
+);
 const settings = backends.flatMap(({ name }): { name: BackendName; precision: MatmulPrecision }[] => [
   { name, precision: 'float32' },
   ...(name === 'native' ? [{ name, precision: 'bfloat16' as const }] : []),

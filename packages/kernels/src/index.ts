@@ -11,7 +11,7 @@ export { addRmsNorm, type AddRmsNormResult } from './ops/add-rms-norm';
 export { embedding } from './ops/embedding';
 export { globalNormScale, type GlobalNorm } from './ops/global-norm-scale';
 export { type AttentionShape, groupedQueryAttention } from './ops/grouped-query-attention';
-export { linear } from './ops/linear';
+export { linear, type LinearOptions } from './ops/linear';
 export { linearCrossEntropy, type LinearCrossEntropyOptions } from './ops/linear-cross-entropy';
 export { pagedAttention, type PagedSequences } from './ops/paged-attention';
 export { createPagedCache, type PagedCache, pagedCacheAppend, type PagedCacheShape } from './ops/paged-cache';
@@ -31,4 +31,14 @@ export {
   type InitializedBackend,
 } from './backends/initialize-backend';
 export { setMatmulPrecision, setThreadCount } from './backends/settings';
+export {
+  capture,
+  type CapturedFunction,
+  type DeviceMemory,
+  deviceMemory,
+  type MemoryHolder,
+  resetDeviceMemoryPeaks,
+  storeInBfloat16,
+  synchronizeDevice,
+} from './cuda/index';
 export { type MatmulPrecision, nativeVariants, setNativeVariant } from './native/index';

@@ -51,9 +51,13 @@ export type XgAddRmsNormGradInputs = {
 };
 export type XgAddRmsNormGradAttrs = { needs?: boolean[] };
 
-/** x [N,in], weight [out,in] → [y [N,out]] = x · weightᵀ. */
+/**
+ * x [N,in], weight [out,in] → [y [N,out]] = x · weightᵀ. `float32Output`: y is stored in float32 even where the backend stores
+ * activations in less.
+ */
 export const XgLinear = 'XgLinear';
 export type XgLinearInputs = { x: TensorInfo; weight: TensorInfo };
+export type XgLinearAttrs = { float32Output?: boolean };
 
 /** x [N,in], weight [out,in], dy [N,out] → [dx [N,in], dWeight [out,in]]. */
 export const XgLinearGrad = 'XgLinearGrad';
@@ -123,6 +127,9 @@ export type XgLinearCrossEntropyGradAttrs = { ignoreIndex: number; needs?: boole
  * With g the scaled gradient and `step` counted from 1:
  * m ← β1·m + (1−β1)·g; v ← β2·v + (1−β2)·g²; p ← p·(1 − learningRate·weightDecay[i]) − learningRate · m̂ / (√v̂ + epsilon),
  * m̂ = m/(1−β1^step), v̂ = v/(1−β2^step). Gradients are left as they are.
+ *
+ * Only where the host cannot reach the backend's memory: with the inputs `learningRate` (float32 []) and `step` (int32 []) those count, and the
+ * attributes of their names don't.
  */
 export const XgAdamW = 'XgAdamW';
 export type XgAdamWInputs = { [name: string]: TensorInfo };

@@ -57,10 +57,10 @@ export const recipeSchema = z.strictObject({
   seed: seed.default(0),
   compute: z
     .strictObject({
-      backend: z.enum(['auto', 'native', 'tensorflow', 'wasm', 'cpu']).default('auto'),
+      backend: z.enum(['auto', 'cuda', 'native', 'tensorflow', 'wasm', 'cpu']).default('auto'),
       /** Default: one a core. Results don't depend on it. */
       threads: count.max(1024).optional(),
-      matmulPrecision: z.enum(['float32', 'bfloat16']).default('float32'),
+      matmulPrecision: z.enum(['float32', 'tensorfloat32', 'bfloat16']).default('float32'),
     })
     .prefault({}),
   curation: z.custom<CurationPlanInput>(

@@ -1,6 +1,6 @@
 /** What `initializeBackend` and `describeBackends` ask of each backend. */
 
-export type BackendName = 'native' | 'wasm' | 'cpu' | 'tensorflow';
+export type BackendName = 'native' | 'wasm' | 'cpu' | 'cuda' | 'tensorflow';
 
 /** One backend as this machine has it. */
 export interface BackendDescription {

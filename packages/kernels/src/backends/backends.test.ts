@@ -57,6 +57,17 @@ describe('initializeBackend', () => {
     expect(printed).toEqual([]);
   });
 
+  test('passes cuda over where it cannot run, with the reason and what to do, and never takes it unasked', async () => {
+    const { available, detail, remedy } = (await describeBackends()).find((one) => one.name === 'cuda')!;
+    expect((await initializeBackend()).name).not.toBe('cuda');
+    if (available) return;
+    const { name, warnings } = await initializeBackend({ preferred: 'cuda' });
+    expect(name).not.toBe('cuda');
+    expect(warnings[0]).toContain('cuda');
+    expect(warnings[0]).toContain(detail);
+    expect(warnings[0]).toContain(remedy);
+  });
+
   test('refuses a backend that does not exist', async () => {
     const attempt = initializeBackend({ preferred: 'webgl' as BackendName });
     await expect(attempt).rejects.toMatchObject({ code: 'UNKNOWN_BACKEND', value: 'webgl' });
@@ -65,7 +76,7 @@ describe('initializeBackend', () => {
 
 test('describeBackends knows every backend, and says what to do about those that do not work', async () => {
   const descriptions = await describeBackends();
-  expect(descriptions.map(({ name }) => name)).toEqual(['native', 'wasm', 'cpu', 'tensorflow']);
+  expect(descriptions.map(({ name }) => name)).toEqual(['native', 'wasm', 'cpu', 'cuda', 'tensorflow']);
   for (const { available, detail, remedy } of descriptions) {
     expect(detail.length).toBeGreaterThan(10);
     if (!available) expect(remedy).toBeTruthy();
@@ -78,6 +89,7 @@ describe('settings', () => {
     await initializeBackend({ preferred: 'cpu' });
     expect(setThreadCount(4)).toBe(1);
     expect(setMatmulPrecision('bfloat16')).toBe('float32');
+    expect(setMatmulPrecision('float32')).toBe('float32');
   });
 
   test('refuse nonsense', async () => {

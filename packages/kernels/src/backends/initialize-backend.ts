@@ -1,10 +1,11 @@
 /**
  * Choosing the backend.
  *
- * Order: `native`, then `wasm`, then `cpu`; `tensorflow` only where it is asked for. What was passed over, and why, comes back as
- * warnings; nothing is printed and no environment variable is read.
+ * Order: `native`, then `wasm`, then `cpu`; `cuda` and `tensorflow` only where they are asked for. What was passed over, and why, comes back
+ * as warnings; nothing is printed and no environment variable is read.
  */
 import { KernelsError } from '../kernels-error';
+import { cudaAdapter } from '../cuda/index';
 import { nativeAdapter } from '../native/index';
 import type { BackendAdapter, BackendDescription, BackendName } from './backend-adapter';
 import { activate, cpuAdapter, tensorflowAdapter, wasmAdapter } from './tfjs-adapters';
@@ -23,7 +24,7 @@ export interface InitializedBackend {
 }
 
 const usualOrder: readonly BackendAdapter[] = [nativeAdapter, wasmAdapter, cpuAdapter];
-const adapters: readonly BackendAdapter[] = [...usualOrder, tensorflowAdapter];
+const adapters: readonly BackendAdapter[] = [...usualOrder, cudaAdapter, tensorflowAdapter];
 
 /**
  * Activates a backend for all tensors made from now on. Call it once, before the first tensor.

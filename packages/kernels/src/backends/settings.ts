@@ -3,6 +3,8 @@
  * they have, and the functions say what that is.
  */
 import { engine } from '@tensorflow/tfjs-core';
+import { activeCudaBackend, setMatmulPrecision as setCudaPrecision } from '../cuda/index';
+import { KernelsError } from '../kernels-error';
 import {
   type MatmulPrecision,
   nativeBackend,
@@ -23,15 +25,27 @@ export function setThreadCount(count: number): number {
 }
 
 /**
- * Chooses what `native` rounds the operands of matrix products to: `float32` (the default) or `bfloat16`, faster where the processor
- * multiplies it; sums stay float32. Returns the precision of the active backend: always `float32` on `cpu` and `wasm`.
+ * Chooses how exactly the decoder's operations compute: `float32` (the default), `tensorfloat32` (on `cuda`, products round their operands to
+ * it; elsewhere as float32), or `bfloat16`: on `native` products round their operands to it, on `cuda` activations are stored in it as well. Sums are
+ * float32 in any case. Returns the precision of the active backend: always `float32` on `cpu` and `wasm`.
  *
  * @throws KernelsError WRONG_OPTION
  */
 export function setMatmulPrecision(precision: MatmulPrecision): MatmulPrecision {
+  if (!precisions.includes(precision)) {
+    throw new KernelsError('WRONG_OPTION', `There is no precision ${JSON.stringify(precision)}.`, {
+      value: precision,
+      remedy: `Use ${precisions.join(', ')}.`,
+    });
+  }
   setNativePrecision(precision);
+  setCudaPrecision(precision);
+  const active = activeCudaBackend();
+  if (active !== undefined) return active.matmulPrecision;
   return mayUseNative() ? (nativeBackend()?.matmulPrecision ?? 'float32') : 'float32';
 }
+
+const precisions: readonly MatmulPrecision[] = ['float32', 'tensorfloat32', 'bfloat16'];
 
 /** True where `native` is the active backend, or none is yet. */
 function mayUseNative(): boolean {

@@ -1,18 +1,22 @@
 /**
  * The backends the suite runs on: every one this machine has, `native` once for each instruction set it can force and once more with
- * bfloat16 products; for the others, the reason why not.
+ * bfloat16 products, `cuda` in each precision, on the emulated device too; for the others, the reason why not.
  */
 import { copyRegisteredKernels, findBackendFactory, registerBackend, setBackend } from '@tensorflow/tfjs-core';
 import { MathBackendCPU } from '@tensorflow/tfjs-backend-cpu';
 import type { BackendDescription, BackendName } from '../backends/backend-adapter';
 import { describeBackends, initializeBackend } from '../backends/initialize-backend';
 import { setMatmulPrecision } from '../backends/settings';
-import { silenceFirstUse } from '../backends/tfjs-adapters';
+import { activate, silenceFirstUse } from '../backends/tfjs-adapters';
+import { startCudaBackend } from '../cuda/index';
+import { loadCudaAddon } from '../cuda/load-addon';
 import { nativeVariants, setNativeVariant, setPoisonOutputs } from '../native/index';
 
 export interface BackendUnderTest {
   label: string;
-  precision: 'float32' | 'bfloat16';
+  precision: 'float32' | 'tensorfloat32' | 'bfloat16';
+  /** In bfloat16 activations are stored in it too, so every operation has its tolerance. */
+  storesBfloat16?: boolean;
   /** Why it cannot be tested here, where it can't. */
   skip?: string;
   activate(this: void): Promise<void>;
@@ -24,9 +28,10 @@ const allNativeVariants = ['portable', 'avx2', 'avx512', 'avx512bf16'];
 export async function backendsUnderTest(): Promise<BackendUnderTest[]> {
   const descriptions = await describeBackends();
   return [
-    ...descriptions.flatMap((description) =>
-      description.name === 'native' ? nativeUnderTest(description) : [stockUnderTest(description)],
-    ),
+    ...descriptions.flatMap((description) => {
+      if (description.name === 'native') return nativeUnderTest(description);
+      return description.name === 'cuda' ? cudaUnderTest(description) : [stockUnderTest(description)];
+    }),
     deviceUnderTest,
   ];
 }
@@ -78,6 +83,33 @@ function nativeUnderTest({ available, detail, remedy }: BackendDescription): Bac
         setMatmulPrecision(precision);
         // An element of an output that no kernel writes shows as NaN.
         setPoisonOutputs(true);
+      },
+    })),
+  );
+}
+
+/** The GPU where there is one, and its kernels on the emulated device everywhere. */
+function cudaUnderTest({ available, detail, remedy }: BackendDescription): BackendUnderTest[] {
+  const emulated = loadCudaAddon('cuda-emulated');
+  const devices = [
+    {
+      name: 'cuda-emulated',
+      label: 'cuda (emulated)',
+      skip: emulated.addon === undefined ? emulated.reason : undefined,
+    },
+    { name: 'cuda', label: 'cuda', skip: available ? undefined : `${detail} ${remedy ?? ''}` },
+  ] as const;
+  return devices.flatMap(({ name, label, skip }) =>
+    (['float32', 'tensorfloat32', 'bfloat16'] as const).map((precision) => ({
+      label: `${label}, ${precision}`,
+      precision,
+      storesBfloat16: precision === 'bfloat16',
+      skip,
+      activate: async () => {
+        const backend = startCudaBackend(name);
+        await activate(name);
+        setMatmulPrecision(precision);
+        backend?.addon.setPoison(true);
       },
     })),
   );

@@ -5,12 +5,13 @@ import '../gradients/index';
 import { KernelsError } from '../kernels-error';
 import { isHostBackend } from '../ops/host-memory';
 import { backendsUnderTest } from './backends';
-import { compareRun, type Expectation, expectationOf, runCase } from './check-case';
+import { compareRun, type Comparison, type Expectation, expectationOf, runCase } from './check-case';
 import type { OperationCase, OperationDeclaration } from './operation-declaration';
 import { operations } from './operations';
 
 const float32Tolerance = 1e-5;
-const bfloat16Tolerance = 1e-2;
+/** Of products that round their operands, and of everything that is stored rounded. */
+const roundedTolerance = { float32: 0, tensorfloat32: 1e-3, bfloat16: 1e-2 };
 
 const expectations = new Map<OperationCase<unknown>, Expectation>();
 function expectationFor(declaration: OperationDeclaration<unknown>, one: OperationCase<unknown>): Expectation {
@@ -21,15 +22,17 @@ function expectationFor(declaration: OperationDeclaration<unknown>, one: Operati
 
 const backends = await backendsUnderTest();
 
-describe.each(backends)('$label', ({ label, precision, skip, activate }) => {
+describe.each(backends)('$label', ({ label, precision, storesBfloat16, skip, activate }) => {
   if (skip !== undefined) {
     test(`${label} is not here: ${skip}`, (context) => context.skip(skip));
     return;
   }
   beforeAll(activate);
 
-  // In bfloat16 only the operations that multiply in it are of interest; their refusals are the same.
-  const tested = operations.filter((declaration) => precision === 'float32' || declaration.usesMatmulPrecision);
+  // In lower precision only the operations that multiply or store in it are of interest; their refusals are the same.
+  const isRounded = (declaration: OperationDeclaration<unknown>): boolean =>
+    precision !== 'float32' && (declaration.usesMatmulPrecision || storesBfloat16 === true);
+  const tested = operations.filter((declaration) => precision === 'float32' || isRounded(declaration));
   describe.each(tested)('$operation', (declaration) => {
     test.each(declaration.cases)('$name', (one) => {
       const before = memory().numTensors;
@@ -37,11 +40,12 @@ describe.each(backends)('$label', ({ label, precision, skip, activate }) => {
       const run = runCase(declaration, one);
       const comparisons = compareRun(declaration, run, expected);
       run.dispose();
-      const tolerance =
-        precision === 'bfloat16' && declaration.usesMatmulPrecision
-          ? bfloat16Tolerance
-          : (declaration.tolerance ?? float32Tolerance);
-      expect(comparisons.filter(({ error }) => !(error <= tolerance))).toEqual([]);
+      const exact = declaration.tolerance ?? float32Tolerance;
+      const tolerance = isRounded(declaration) ? Math.max(exact, roundedTolerance[precision]) : exact;
+      // Gradients are compared along a few directions, over which rounding errors don't average out.
+      const allowed = ({ what }: Comparison): number =>
+        isRounded(declaration) && what.startsWith('gradient') ? 2 * tolerance : tolerance;
+      expect(comparisons.filter((one) => !(one.error <= allowed(one)))).toEqual([]);
       expect(memory().numTensors - before, 'tensors leaked').toBe(0);
     });
 

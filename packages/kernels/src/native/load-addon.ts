@@ -34,7 +34,7 @@ export function loadAddonFrom(folder: string | undefined): LoadedAddon {
 }
 
 /** The folder above this file that holds the package: two steps up from src/native, one from dist. */
-function packageFolder(): string | undefined {
+export function packageFolder(): string | undefined {
   let folder = dirname(fileURLToPath(import.meta.url));
   for (let steps = 0; steps < 4; steps++, folder = dirname(folder)) {
     if (existsSync(join(folder, 'CMakeLists.txt')) && existsSync(join(folder, 'package.json'))) return folder;
@@ -42,10 +42,11 @@ function packageFolder(): string | undefined {
   return undefined;
 }
 
-/** What the last build left behind when it gave up. */
-function readNote(folder: string): { reason: string; remedy: string } | undefined {
+/** What the last build of an addon left behind when it gave up. */
+export function readNote(folder: string, addon = 'native'): { reason: string; remedy: string } | undefined {
   try {
-    const note = JSON.parse(readFileSync(join(folder, 'build', 'native-note.json'), 'utf8')) as Record<string, unknown>;
+    const file = join(folder, 'build', `${addon}-note.json`);
+    const note = JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>;
     if (typeof note.reason !== 'string' || typeof note.remedy !== 'string') return undefined;
     const detail = typeof note.detail === 'string' && note.detail !== '' ? ` ${note.detail}` : '';
     return { reason: `${note.reason}${detail}`, remedy: note.remedy };

@@ -11,7 +11,8 @@ import type { NativeAddon } from './addon';
 import { BufferPool } from './buffer-pool';
 import { NativeTensorData } from './tensor-data';
 
-export type MatmulPrecision = 'float32' | 'bfloat16';
+/** What operands of matrix products are rounded to; `tensorfloat32` (10 bits of mantissa) exists on GPUs only. */
+export type MatmulPrecision = 'float32' | 'tensorfloat32' | 'bfloat16';
 
 const packAtProduct = 3;
 const packedLimit = 512 * 1024 * 1024;
@@ -19,7 +20,7 @@ const poisonInteger = -0x7ffffffe;
 
 export class NativeBackend extends MathBackendCPU {
   /** Inputs of matrix products are rounded to this; sums are float32. */
-  matmulPrecision: MatmulPrecision = 'float32';
+  matmulPrecision: 'float32' | 'bfloat16' = 'float32';
   /** Fills outputs with NaN (or a large negative integer) before a kernel writes them: for tests. */
   poisonOutputs = false;
   readonly pool: BufferPool;

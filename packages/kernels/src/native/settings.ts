@@ -34,20 +34,12 @@ export function threadCount(): number {
 }
 
 /**
- * What inputs of matrix products are rounded to; sums stay float32. Faster with 'bfloat16' where the processor multiplies it (AVX512-BF16).
- * Backends other than `native` ignore it.
- *
- * @throws KernelsError WRONG_OPTION
+ * What inputs of matrix products are rounded to; sums stay float32. Faster with 'bfloat16' where the processor multiplies it (AVX512-BF16);
+ * 'tensorfloat32' counts as 'float32' here.
  */
 export function setMatmulPrecision(precision: MatmulPrecision): void {
-  if (precision !== 'float32' && precision !== 'bfloat16') {
-    throw new KernelsError('WRONG_OPTION', `There is no precision ${JSON.stringify(precision)}.`, {
-      value: precision,
-      remedy: "Use 'float32' or 'bfloat16'.",
-    });
-  }
   const backend = nativeBackend();
-  if (backend !== undefined) backend.matmulPrecision = precision;
+  if (backend !== undefined) backend.matmulPrecision = precision === 'bfloat16' ? 'bfloat16' : 'float32';
 }
 
 /**

@@ -1,14 +1,23 @@
 import { scalar, type Scalar, type Tensor, tensor, variable, type Variable, zeros } from '@tensorflow/tfjs-core';
-import { floats, normal, sizeOf } from '../conformance/host-tensor';
+import { floats, integers, normal, sizeOf } from '../conformance/host-tensor';
 import { type CaseInputs, declareOperation, type OperationCase } from '../conformance/operation-declaration';
 import { XgAdamW } from '../kernel-names';
 import { adamW, type AdamWOptions } from './adam-w';
 
-type Attributes = Required<Omit<AdamWOptions, 'gradientScale' | 'weightDecay'>> & { weightDecay: number[] };
+type Attributes = Required<Omit<AdamWOptions, 'gradientScale' | 'weightDecay' | 'learningRate' | 'step'>> & {
+  weightDecay: number[];
+  learningRate: number;
+  step: number;
+};
 
 function adamWCase(
   shapes: number[][],
-  { step = 1, gradientScale, ...rest }: Partial<Attributes> & { gradientScale?: number } = {},
+  {
+    step = 1,
+    gradientScale,
+    asTensors = false,
+    ...rest
+  }: Partial<Attributes> & { gradientScale?: number; asTensors?: boolean } = {},
 ): OperationCase<Attributes> {
   const inputs: Record<string, CaseInputs[string]> = {};
   shapes.forEach((shape, i) => {
@@ -30,8 +39,14 @@ function adamWCase(
     step,
     ...rest,
   };
+  if (asTensors) {
+    inputs.learningRate = floats([], [attributes.learningRate]);
+    inputs.step = integers([], [step]);
+  }
   return {
-    name: `${shapes.map((shape) => `[${shape.join(', ')}]`).join(' ')}, step ${step}, decay ${attributes.weightDecay.join('/')}, scale ${gradientScale ?? 'none'}`,
+    name:
+      `${shapes.map((shape) => `[${shape.join(', ')}]`).join(' ')}, step ${step}, decay ${attributes.weightDecay.join('/')}, ` +
+      `scale ${gradientScale ?? 'none'}${asTensors ? ', rate and step as tensors' : ''}`,
     inputs,
     attributes,
   };
@@ -57,6 +72,7 @@ export const adamWOperation = declareOperation<Attributes>({
       gradientScale: 0.25,
     }),
     adamWCase([[130, 257], [3]], { step: 2, weightDecay: [0.1, 0.1], gradientScale: 1 }),
+    adamWCase([[9, 7]], { step: 300, learningRate: 0.02, beta2: 0.999, weightDecay: [0.1], asTensors: true }),
   ],
   benchmark: () =>
     adamWCase([[2048, 256], [1408, 256], [256, 704], [256]], { step: 10, weightDecay: [0.1, 0.1, 0.1, 0] }),
@@ -70,7 +86,12 @@ export const adamWOperation = declareOperation<Attributes>({
     adamW(
       state,
       indices.map((i) => inputs[`gradient${i}`]),
-      { ...attributes, gradientScale: inputs.gradientScale as Scalar | undefined },
+      {
+        ...attributes,
+        gradientScale: inputs.gradientScale as Scalar | undefined,
+        learningRate: (inputs.learningRate as Scalar | undefined) ?? attributes.learningRate,
+        step: (inputs.step as Scalar | undefined) ?? attributes.step,
+      },
     );
     return indices.flatMap((i) => [state.parameters[i], state.firstMoments[i], state.secondMoments[i]]);
   },
@@ -127,6 +148,11 @@ export const adamWOperation = declareOperation<Attributes>({
           adamW(state, [zeros([2])], { ...options, gradientScale: zeros([2]) as unknown as Scalar }),
         ),
       code: 'WRONG_SHAPE',
+    },
+    {
+      name: 'a step that is no integer tensor',
+      call: () => withState([2], (state) => adamW(state, [zeros([2])], { ...options, step: scalar(1) })),
+      code: 'WRONG_DTYPE',
     },
     {
       name: 'a NaN learning rate',

@@ -19,6 +19,7 @@ import {
 import { KernelsError } from '../kernels-error';
 import { XgAdamW, type XgAdamWAttrs } from '../kernel-names';
 import { checkInteger, checkNumber, checkTensors } from './check-tensors';
+import { isHostBackend } from './host-memory';
 import { hasKernel, runKernel } from './run-kernel';
 
 /** Three lists of equal length; entry i of each belongs to one parameter and has its shape. All are changed. */
@@ -29,7 +30,11 @@ export interface AdamWState {
 }
 
 export interface AdamWOptions {
-  learningRate: number;
+  /**
+   * A number, or a float32 scalar: on `cuda` its value is used on the device, unchecked, so that a captured step can be run with another; elsewhere it
+   * is read.
+   */
+  learningRate: number | Scalar;
   /** 0 ≤ beta1 < 1; default 0.9. */
   beta1?: number;
   /** 0 ≤ beta2 < 1; default 0.95, as language models use it. */
@@ -38,8 +43,8 @@ export interface AdamWOptions {
   epsilon?: number;
   /** Decoupled decay, one number for all parameters or one each; default 0. */
   weightDecay?: number | readonly number[];
-  /** Counted from 1: corrects the moments' bias. */
-  step: number;
+  /** Counted from 1: corrects the moments' bias. A number, or an int32 scalar that is treated as learningRate's. */
+  step: number | Scalar;
   /** Factor on every gradient (from `globalNormScale`, say); default 1. */
   gradientScale?: Scalar;
 }
@@ -54,7 +59,8 @@ export interface AdamWOptions {
  * @throws KernelsError WRONG_SHAPE, WRONG_DTYPE, WRONG_OPTION
  */
 export function adamW(state: AdamWState, gradients: readonly Tensor[], options: AdamWOptions): void {
-  const attributes = checkArguments(state, gradients, options);
+  const onDevice = isOnDevice(options);
+  const attributes = checkArguments(state, gradients, options, onDevice);
   const inputs: Record<string, Tensor> = {};
   if (hasKernel(XgAdamW)) {
     for (let i = 0; i < gradients.length; i++) {
@@ -65,6 +71,10 @@ export function adamW(state: AdamWState, gradients: readonly Tensor[], options: 
     }
     tidy(() => {
       inputs.gradientScale = options.gradientScale ?? scalar(1);
+      if (onDevice) {
+        inputs.learningRate = asScalar(options.learningRate, 'float32');
+        inputs.step = asScalar(options.step, 'int32');
+      }
       runKernel(XgAdamW, inputs, attributes);
     });
     return;
@@ -80,6 +90,21 @@ export function adamW(state: AdamWState, gradients: readonly Tensor[], options: 
       options.gradientScale,
     );
   });
+}
+
+/** Whether the learning rate and step stay where they are: one is a tensor, and a kernel takes it in memory that the host cannot reach. */
+function isOnDevice({ learningRate, step }: AdamWOptions): boolean {
+  if (typeof learningRate === 'number' && typeof step === 'number') return false;
+  return hasKernel(XgAdamW) && !isHostBackend();
+}
+
+function asScalar(value: number | Scalar, dtype: 'float32' | 'int32'): Scalar {
+  return typeof value === 'number' ? scalar(value, dtype) : value;
+}
+
+/** The number that a scalar holds. */
+function numberOf(value: number | Scalar): number {
+  return typeof value === 'number' ? value : value.dataSync()[0];
 }
 
 function composedStep(
@@ -106,10 +131,15 @@ function composedStep(
   });
 }
 
-function checkArguments(state: AdamWState, gradients: readonly Tensor[], options: AdamWOptions): XgAdamWAttrs {
+function checkArguments(
+  state: AdamWState,
+  gradients: readonly Tensor[],
+  options: AdamWOptions,
+  onDevice: boolean,
+): XgAdamWAttrs {
   const { parameters, firstMoments, secondMoments } = state;
   const count = parameters.length;
-  const { learningRate, beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, weightDecay = 0, step } = options;
+  const { beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, weightDecay = 0 } = options;
   if (gradients.length !== count || firstMoments.length !== count || secondMoments.length !== count) {
     throw new KernelsError(
       'WRONG_SHAPE',
@@ -136,6 +166,13 @@ function checkArguments(state: AdamWState, gradients: readonly Tensor[], options
       value: decays.length,
     });
   }
+  for (const [name, value, dtype] of [
+    ['learningRate', options.learningRate, 'float32'],
+    ['step', options.step, 'int32'],
+  ] as const) {
+    if (typeof value === 'object') checkTensors('adamW', { [name]: [value, dtype, []] });
+  }
+  const [learningRate, step] = onDevice ? [0, 1] : [numberOf(options.learningRate), numberOf(options.step)];
   checkNumber('adamW', 'learningRate', learningRate, { minimum: 0 });
   checkNumber('adamW', 'beta1', beta1, { minimum: 0, maximum: 1 - 1e-9 });
   checkNumber('adamW', 'beta2', beta2, { minimum: 0, maximum: 1 - 1e-9 });

@@ -15,6 +15,14 @@ registerGradient({
   },
 });
 
+export interface LinearOptions {
+  /**
+   * Store y in float32 even where the backend stores activations in less (`cuda` with `setMatmulPrecision('bfloat16')`): for logits that are sampled
+   * from or turned into log-probabilities. Default false.
+   */
+  float32Output?: boolean;
+}
+
 /**
  * y = x · weightᵀ, without bias.
  *
@@ -23,9 +31,9 @@ registerGradient({
  *
  * @throws KernelsError WRONG_SHAPE, WRONG_DTYPE
  */
-export function linear(x: Tensor, weight: Tensor): Tensor2D {
+export function linear(x: Tensor, weight: Tensor, { float32Output = false }: LinearOptions = {}): Tensor2D {
   checkTensors('linear', { x: [x, 'float32', ['N', 'in']], weight: [weight, 'float32', ['out', 'in']] });
-  if (hasKernel(XgLinear)) return runKernel(XgLinear, { x, weight })[0] as Tensor2D;
+  if (hasKernel(XgLinear)) return runKernel(XgLinear, { x, weight }, { float32Output })[0] as Tensor2D;
   // Without rows there is nothing to multiply, and the library beneath `wasm` complains.
   if (x.shape[0] === 0)
     return pad(slice(x as Tensor2D, [0, 0], [0, 0]), [

@@ -56,6 +56,17 @@ void adam_case(Context& c, ElementType gradient_type, ElementType moment_type, b
   }
 }
 
+// The step's numbers made on the device are those that the host would give.
+void prepare_case(Context& c, std::int32_t number, std::int32_t counted) {
+  const double beta1 = 0.9, beta2 = 0.999;
+  const Tensor rate = c.floats(std::vector<double>{2.5e-4}, f32), step = c.integers({number});
+  AdamWStep* const numbers = static_cast<AdamWStep*>(c.workspace(sizeof(AdamWStep)));
+  prepare_adam_w(nullptr, rate.as<float>(), step.as<std::int32_t>(), {beta1, beta2, 1e-8}, numbers);
+  const Tensor made = c.floats(std::vector<double>{numbers->learning_rate, numbers->correction1, numbers->correction2}, f32);
+  c.close("numbers", made, {2.5e-4, 1 - std::pow(beta1, counted), 1 - std::pow(beta2, counted)}, 1e-7);
+  c.check(numbers->seed == static_cast<std::uint64_t>(counted), "the seed");
+}
+
 // With a gradient of 0 and beta 1 close to 1 a moment should shrink by little a step, on average exactly so.
 void rounding_case(Context& c) {
   constexpr std::size_t count = 65536;
@@ -112,6 +123,8 @@ void norm_case(Context& c, ElementType type, const std::vector<std::size_t>& cou
 }
 
 const bool registered = [] {
+  for (const std::int32_t step : {1, 2, 1000, 10000000}) Register("AdamW prepared step " + std::to_string(step), [=](Context& c) { prepare_case(c, step, step); });
+  Register("AdamW prepared step 0 counts as 1", [](Context& c) { prepare_case(c, 0, 1); });
   for (const ElementType gradient : kFloatTypes) {
     for (const ElementType moment : kFloatTypes) {
       Register(std::string("adam_w ") + name_of(gradient) + " " + name_of(moment), [=](Context& c) {

@@ -7,7 +7,7 @@
 // sums are shuffles. Rows in shared memory are 4 floats longer than a head: eight threads' 16-byte reads then fall in different banks.
 // The backward pass is two kernels, one that owns queries (dq) and one that owns keys (dk, dv; all query heads of the group in turn),
 // so that each gradient has one writer and one order.
-#include "attention_task.h"
+#include "attention_tasks.h"
 
 namespace xgen::cuda {
 
@@ -369,9 +369,24 @@ void attention_grad_general(Stream stream, const AttentionBackward<T>& arguments
   });
 }
 
+template <class Q, class K>
+void paged_attention_general(Stream stream, const PagedForward<Q, K>& arguments) {
+  constexpr const char* name = "paged_attention";
+  with_size(name, arguments.heads.head_dimension, [&](auto size) {
+    constexpr unsigned Size = decltype(size)::value;
+    using G = Geometry<Size>;
+    const std::size_t tiles = arguments.tokens / G::tile + arguments.pages.sequences;
+    launch(name, forward_kernel<Size, PagedTask<Q, K>>, grid_of(name, tiles * arguments.heads.query_heads), kThreads,
+           2 * G::rows_bytes + G::weights_bytes, stream, PagedTask<Q, K>{arguments, 0, 0, {}, 0, 0});
+  });
+}
+
 template void attention_general(Stream, const AttentionForward<float>&);
 template void attention_general(Stream, const AttentionForward<bfloat16>&);
 template void attention_grad_general(Stream, const AttentionBackward<float>&);
 template void attention_grad_general(Stream, const AttentionBackward<bfloat16>&);
+template void paged_attention_general(Stream, const PagedForward<float, float>&);
+template void paged_attention_general(Stream, const PagedForward<float, bfloat16>&);
+template void paged_attention_general(Stream, const PagedForward<bfloat16, bfloat16>&);
 
 }  // namespace xgen::cuda

@@ -1,4 +1,5 @@
-// Flash attention forward on the tensor cores, bfloat16 in, float32 sums (FlashAttention-2, Dao 2023), over packed documents.
+// Flash attention forward on the tensor cores, bfloat16 in, float32 sums (FlashAttention-2, Dao 2023), over packed documents or over
+// a paged cache (chunks of a prefill).
 //
 // Bound by arithmetic: 4 head sizes of operations for each pair of query and key, half of all pairs by causality. mma.sync reaches some
 // 60 % of an H100's 989 TFLOP/s; exponentials (16 a clock and processor) cost about a fifth of the products' time at head size 128.
@@ -8,7 +9,7 @@
 // n + 1 travels while tile n is worked on, with one barrier a tile. Shared memory: 128 + 4 * 64 rows = 96 KB at head size 128, so two
 // blocks share a processor and one's exponentials hide behind the other's products. Weights go from the scores' registers straight
 // into the second product's left operand. Tiles fully below the diagonal and inside the documents skip the mask.
-#include "attention_task.h"
+#include "attention_tasks.h"
 #include "mma.h"
 
 namespace xgen::cuda {
@@ -26,6 +27,9 @@ constexpr std::size_t shared_bytes() { return (kQueries + 4 * kKeys) * Size * si
 
 // Where a task's key rows lie, so that keys and values share one look-up.
 __device__ __forceinline__ std::int64_t cache_row(const PackedTask<bfloat16>&, std::int32_t index) { return index; }
+__device__ __forceinline__ std::int64_t cache_row(const PagedTask<bfloat16, bfloat16>& task, std::int32_t index) {
+  return paged_row(task.a.pages, task.sequence, static_cast<unsigned>(index));
+}
 struct KeyArrays {
   const bfloat16* keys;
   const bfloat16* values;
@@ -34,6 +38,11 @@ struct KeyArrays {
 __device__ __forceinline__ KeyArrays key_arrays(const PackedTask<bfloat16>& task) {
   const Heads& h = task.a.heads;
   return {task.a.qkv + h.key(task.head / h.group), task.a.qkv + h.value(task.head / h.group), h.row()};
+}
+__device__ __forceinline__ KeyArrays key_arrays(const PagedTask<bfloat16, bfloat16>& task) {
+  const Heads& h = task.a.heads;
+  const std::size_t offset = std::size_t{task.head / h.group} * h.head_dimension;
+  return {task.a.key_cache + offset, task.a.value_cache + offset, std::size_t{h.key_value_heads} * h.head_dimension};
 }
 
 template <unsigned Size, class Task>
@@ -232,6 +241,16 @@ void attention_mma(Stream stream, const AttentionForward<bfloat16>& arguments) {
     constexpr unsigned Size = decltype(size)::value;
     launch(name, forward_kernel<Size, PackedTask<bfloat16>>, grid_of(name, divide_up(arguments.tokens, kQueries) * arguments.heads.query_heads),
            kThreads, shared_bytes<Size>(), stream, PackedTask<bfloat16>{arguments, 0, 0, 0});
+  });
+}
+
+void paged_attention_mma(Stream stream, const PagedForward<bfloat16, bfloat16>& arguments) {
+  constexpr const char* name = "paged_attention";
+  with_size(name, arguments.heads.head_dimension, [&](auto size) {
+    constexpr unsigned Size = decltype(size)::value;
+    const std::size_t tiles = arguments.tokens / kQueries + arguments.pages.sequences;
+    launch(name, forward_kernel<Size, PagedTask<bfloat16, bfloat16>>, grid_of(name, tiles * arguments.heads.query_heads), kThreads,
+           shared_bytes<Size>(), stream, PagedTask<bfloat16, bfloat16>{arguments, 0, 0, {}, 0, 0});
   });
 }
 

@@ -17,4 +17,20 @@ void fail_launch(const char* operation, const char* message) {
   throw std::runtime_error(std::string(operation) + ": " + message);
 }
 
+std::size_t multiprocessors() {
+#ifdef XGEN_CUDA_EMULATION
+  return 8;
+#else
+  constexpr int kDevices = 64;
+  static std::atomic<int> known[kDevices];  // 0: not asked yet
+  int device = 0, count = 0;
+  if (cudaGetDevice(&device) != cudaSuccess) fail_launch("multiprocessors", "no device is current");
+  if (device < kDevices && (count = known[device].load()) != 0) return static_cast<std::size_t>(count);
+  const cudaError_t status = cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device);
+  if (status != cudaSuccess) fail_launch("multiprocessors", cudaGetErrorString(status));
+  if (device < kDevices) known[device] = count;
+  return static_cast<std::size_t>(count);
+#endif
+}
+
 }  // namespace xgen::cuda

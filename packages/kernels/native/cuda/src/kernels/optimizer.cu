@@ -90,6 +90,13 @@ __device__ __forceinline__ void update(const Update& u, const Constants& c, floa
   p = p * u.decay - u.rate1 * m / (sqrtf(v) * u.inverse_root2 + c.epsilon);
 }
 
+__global__ void prepare_kernel(const float* learning_rate, const std::int32_t* step_number, AdamWConstants constants, AdamWStep* step) {
+  if (threadIdx.x != 0) return;
+  const std::int32_t number = *step_number < 1 ? 1 : *step_number;
+  const auto correction = [&](double beta) { return static_cast<float>(1.0 - pow(beta, static_cast<double>(number))); };
+  *step = {*learning_rate, correction(constants.beta1), correction(constants.beta2), 0.0f, static_cast<std::uint64_t>(number)};
+}
+
 __global__ void __launch_bounds__(kThreads) adam_w_kernel(const AdamWTensor* tensors, unsigned count, const AdamWStep* step,
                                                           const float* gradient_scale, Constants constants) {
   const unsigned index = find_tensor(tensors, count);
@@ -185,6 +192,10 @@ __global__ void __launch_bounds__(kCombineThreads) norm_kernel(const double* par
 
 std::size_t plan_adam_w(AdamWTensor* tensors, std::size_t count) { return plan(tensors, count); }
 std::size_t plan_global_norm(NormTensor* tensors, std::size_t count) { return plan(tensors, count); }
+
+void prepare_adam_w(Stream stream, const float* learning_rate, const std::int32_t* step_number, AdamWConstants constants, AdamWStep* step) {
+  launch("adam_w", prepare_kernel, 1, kWarp, 0, stream, learning_rate, step_number, constants, step);
+}
 
 void adam_w(Stream stream, const AdamWTensor* tensors, std::size_t count, std::size_t pieces, const AdamWStep* step,
             const float* gradient_scale, AdamWConstants constants) {

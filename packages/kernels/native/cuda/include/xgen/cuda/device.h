@@ -174,6 +174,12 @@ __device__ __forceinline__ float2 cos_sin(float x) {
   return make_float2(quadrant == 1 || quadrant == 2 ? -c : c, quadrant >= 2 ? -n : n);
 }
 
+// Unsigned integers in falling order of numbers: less is larger. Zeros of both signs are equal.
+__device__ __forceinline__ std::uint32_t falling_order(float x) {
+  const std::uint32_t bits = __float_as_uint(x + 0.0f);
+  return (bits >> 31) != 0 ? bits : ~bits & 0x7fffffffu;
+}
+
 // Division of 32-bit numbers by one that the launch knows: where arrays are larger than 2^32 vectors, plain division.
 __device__ __forceinline__ std::size_t quotient(std::size_t a, std::size_t b) {
   return (a | b) >> 32 == 0 ? static_cast<std::uint32_t>(a) / static_cast<std::uint32_t>(b) : a / b;

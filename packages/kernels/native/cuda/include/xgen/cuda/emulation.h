@@ -57,6 +57,15 @@ const Place& place();
 void set_order_seed(std::uint64_t seed);
 void run(const char* operation, dim3 grid, unsigned threads, std::size_t shared_bytes, const std::function<void()>& kernel);
 
+// Every launch passes through here, with copies of all its arguments: a stream that is being captured records it instead of running it
+// (device_emulated.cpp sets the hook). Without a hook launches run at once.
+using SubmitHook = void (*)(void* stream, std::function<void()> launch);
+inline SubmitHook submit_hook = nullptr;
+inline void submit(void* stream, std::function<void()> launch) {
+  if (submit_hook == nullptr) launch();
+  else submit_hook(stream, std::move(launch));
+}
+
 void block_barrier(int line);
 // Leaves this lane's bytes for its warp, waits for the other lanes, and returns all 32 lanes' (kSlotBytes apart, valid until the next
 // warp operation).

@@ -33,8 +33,9 @@ void launch(const char* operation, void (*kernel)(P...), dim3 grid, unsigned thr
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
   std::tuple<P...> values(static_cast<P>(std::forward<A>(args))...);
 #ifdef XGEN_CUDA_EMULATION
-  static_cast<void>(stream);
-  emulation::run(operation, grid, threads, shared_bytes, [&] { std::apply(kernel, values); });
+  emulation::submit(stream, [=] {
+    emulation::run(operation, grid, threads, shared_bytes, [&] { std::apply(kernel, values); });
+  });
 #else
   const void* function = reinterpret_cast<const void*>(kernel);
   cudaError_t status = cudaSuccess;
@@ -58,6 +59,9 @@ void launch(const char* operation, void (*kernel)(P...), dim3 grid, unsigned thr
 
 constexpr std::size_t divide_up(std::size_t a, std::size_t b) { return (a + b - 1) / b; }
 constexpr std::size_t align_up(std::size_t bytes) { return (bytes + 127) / 128 * 128; }
+
+// How many processors the current device has: what a launch that splits its work fills. The emulated device says 8.
+std::size_t multiprocessors();
 
 // One dimension of a grid.
 inline unsigned grid_of(const char* operation, std::size_t blocks) {

@@ -35,7 +35,7 @@ struct ConstArray {
 };
 
 // What kernels found wrong, in device memory, all zero before.
-enum class DeviceError : std::uint32_t { none, ids, targets, cumulative_lengths };
+enum class DeviceError : std::uint32_t { none, ids, targets, slots, cumulative_lengths, context_lengths, block_tables };
 struct ErrorFlag {
   std::uint32_t code;      // a DeviceError
   std::int32_t value;      // the offending entry
@@ -46,6 +46,9 @@ struct ErrorFlag {
 // hook, std::runtime_error is thrown.
 using LaunchFailureHook = void (*)(const char* operation, const char* message);
 void set_launch_failure_hook(LaunchFailureHook hook);
+
+// An entry of a slots or contextLengths array that stands for "no row here": lets a captured graph of B rows serve fewer.
+constexpr std::int32_t kUnused = INT32_MIN;
 
 // ---------------------------------------------------------------------------------------------------------------- rows
 
@@ -96,6 +99,24 @@ void attention_grad(Stream stream, ConstArray qkv, const std::int32_t* cumulativ
                     const float* log_sum_exp, ConstArray dy, Array d_qkv, std::size_t tokens, const AttentionShape& shape,
                     void* workspace, ErrorFlag* error);
 std::size_t attention_grad_workspace_bytes(std::size_t tokens, const AttentionShape& shape);
+
+// Writes keys and values of each row of qkv to cache row slots[i]; rows with slot kUnused, and bad slots, are skipped. Where
+// rows name one slot, the last one's is kept. qkv float, both caches of one float type.
+void paged_cache_append(Stream stream, Array key_cache, Array value_cache, std::size_t cache_rows, ConstArray qkv,
+                        const std::int32_t* slots, std::size_t tokens, const AttentionShape& shape, ErrorFlag* error);
+
+struct PagedBatch {
+  const std::int32_t* cumulative_query_lengths;  // sequences + 1
+  const std::int32_t* context_lengths;           // sequences; kUnused: its rows of out become 0
+  const std::int32_t* block_tables;              // sequences x max_blocks
+  std::size_t sequences, max_blocks, block_size, cache_rows;
+};
+// qkv and out share one type; caches of one float type; qkv bfloat16 needs bfloat16 caches. The work depends on the contents of the
+// lengths, the launch only on the sizes here: keep max_blocks * block_size near the longest context.
+// Lengths that cannot be, and blocks outside the cache, set `error`; their sequences' rows of out are then unspecified.
+void paged_attention(Stream stream, ConstArray qkv, ConstArray key_cache, ConstArray value_cache, const PagedBatch& batch, Array out,
+                     std::size_t tokens, const AttentionShape& shape, void* workspace, ErrorFlag* error);
+std::size_t paged_attention_workspace_bytes(const PagedBatch& batch, std::size_t tokens, const AttentionShape& shape);
 
 // ------------------------------------------------------------------------------------------------------- cross-entropy
 
@@ -148,6 +169,9 @@ struct AdamWConstants {
 // Fills in first_piece (host memory); returns the number of pieces, which adam_w wants.
 std::size_t plan_adam_w(AdamWTensor* tensors, std::size_t count);
 // gradient_scale: one float in device memory, or null for 1.
+// The step's numbers from two that lie in device memory themselves, so that a graph needs nothing from the host: learning_rate, and
+// the steps done so far, this one included (from 1 on), which become the seed as well.
+void prepare_adam_w(Stream stream, const float* learning_rate, const std::int32_t* step_number, AdamWConstants constants, AdamWStep* step);
 void adam_w(Stream stream, const AdamWTensor* tensors, std::size_t count, std::size_t pieces, const AdamWStep* step,
             const float* gradient_scale, AdamWConstants constants);
 
@@ -162,6 +186,21 @@ std::size_t plan_global_norm(NormTensor* tensors, std::size_t count);
 void global_norm(Stream stream, const NormTensor* tensors, std::size_t count, std::size_t pieces, float maximum_norm, float* norm,
                  float* scale, void* workspace);
 std::size_t global_norm_workspace_bytes(std::size_t pieces);
+
+// ------------------------------------------------------------------------------------------------------------- sampling
+
+struct SamplingOptions {  // all [rows], device memory
+  const float* temperature;
+  const std::int32_t* top_k;
+  const float* top_p;
+  const float* min_p;
+  const float* uniforms;
+};
+// logits float, at most 2^19 a row; NaN counts as -infinity. Probabilities are summed as 64-bit integers (units of 2^-44 of the largest), so
+// sums do not depend on any order.
+void sample_tokens(Stream stream, ConstArray logits, const SamplingOptions& options, std::int32_t* ids, float* log_probabilities,
+                   std::size_t rows, std::size_t vocabulary, void* workspace);
+std::size_t sample_tokens_workspace_bytes(std::size_t rows, std::size_t vocabulary);
 
 // --------------------------------------------------------------------------------------------- stock tensor operations
 
@@ -198,6 +237,14 @@ void reduce_columns(Stream stream, Reduction reduction, ConstArray x, Array out,
 std::size_t reduce_columns_workspace_bytes(std::size_t rows, std::size_t width);
 // Over the last axis; x and y float.
 void softmax(Stream stream, ConstArray x, Array y, std::size_t rows, std::size_t width);
+// Running sums along the middle axis of [outer, width, inner], from its start or its end, of all up to an entry or of those before
+// it. x and out share one type, float32 or int32; summed in it, in pieces of 256 whose order is fixed.
+void cumulative_sum(Stream stream, ConstArray x, Array out, std::size_t outer, std::size_t width, std::size_t inner, bool exclusive, bool reverse);
+// The k largest of each row, falling, lower indices first where they are equal; values [rows, k] float32 (may be null), indices
+// [rows, k]. x float; NaN counts as largest. Reads each row k times: meant for small k.
+void top_k(Stream stream, ConstArray x, float* values, std::int32_t* indices, std::size_t rows, std::size_t width, std::size_t k);
+// out[i][j] = indices[i] == j ? on : off, [count, depth], of any type.
+void one_hot(Stream stream, const std::int32_t* indices, Array out, std::size_t count, std::size_t depth, double on, double off);
 void fill(Stream stream, Array out, double value, std::size_t count);
 // Between any two element types: float to integer rounds towards zero and saturates, to uint8 (bool) gives x != 0.
 void convert(Stream stream, ConstArray x, Array out, std::size_t count);

@@ -1,0 +1,80 @@
+// Attention over packed documents and over the paged cache. The shape comes first: query heads, key-value heads, head
+// dimension, scale.
+#include "device_call.h"
+#include "xgen/error.h"
+
+namespace xgen::cuda::binding {
+
+namespace {
+
+AttentionShape shape_of(const DeviceCall& call) {
+  const AttentionShape shape = {call.size(0), call.size(1), call.size(2), call.real(3)};
+  if (shape.key_value_heads == 0 || shape.head_dimension == 0 || shape.query_heads % shape.key_value_heads != 0) {
+    throw Error("INVALID_ARGUMENT", "Query heads must be a multiple of key-value heads.");
+  }
+  return shape;
+}
+
+// What attention itself can do.
+AttentionShape computable_shape_of(const DeviceCall& call) {
+  const AttentionShape shape = shape_of(call);
+  if (shape.head_dimension % 2 != 0 || shape.head_dimension > 256) {
+    throw Error("UNSUPPORTED", "Heads must be of an even size up to 256, but are of " + std::to_string(shape.head_dimension) + ".");
+  }
+  return shape;
+}
+
+napi_value attention(const DeviceCall& call) {
+  const AttentionShape shape = computable_shape_of(call);
+  const std::size_t tokens = call.size(4), documents = call.size(5);
+  const Workspace workspace(call.context(), attention_workspace_bytes(tokens, shape));
+  xgen::cuda::attention(call.stream(), call.floating(6, product(tokens, shape.row())), call.int32(7, documents + 1), documents,
+                        call.floating(8, product(tokens, shape.query_heads * shape.head_dimension)),
+                        call.float32(9, product(tokens, shape.query_heads)), tokens, shape, workspace.data(),
+                        call.context().flag(Checked::attention));
+  return nullptr;
+}
+
+napi_value attentionGrad(const DeviceCall& call) {
+  const AttentionShape shape = computable_shape_of(call);
+  const std::size_t tokens = call.size(4), documents = call.size(5);
+  const std::size_t row = shape.row(), out_count = product(tokens, shape.query_heads * shape.head_dimension);
+  const Workspace workspace(call.context(), attention_grad_workspace_bytes(tokens, shape));
+  attention_grad(call.stream(), call.floating(6, product(tokens, row)), call.int32(7, documents + 1), documents, call.floating(8, out_count),
+                 call.float32(9, product(tokens, shape.query_heads)), call.floating(10, out_count), call.floating(11, product(tokens, row)),
+                 tokens, shape, workspace.data(), call.context().flag(Checked::attention_grad));
+  return nullptr;
+}
+
+napi_value pagedCacheAppend(const DeviceCall& call) {
+  const AttentionShape shape = shape_of(call);
+  const std::size_t tokens = call.size(4), cache_rows = call.size(5);
+  const std::size_t cache = product(cache_rows, shape.key_value_heads * shape.head_dimension);
+  paged_cache_append(call.stream(), call.floating(6, cache), call.floating(7, cache), cache_rows,
+                     call.floating(8, product(tokens, shape.row())), call.int32(9, tokens), tokens, shape,
+                     call.context().flag(Checked::cache_append));
+  return nullptr;
+}
+
+napi_value pagedAttention(const DeviceCall& call) {
+  const AttentionShape shape = computable_shape_of(call);
+  const std::size_t tokens = call.size(4), cache_rows = call.size(5), sequences = call.size(6), max_blocks = call.size(7);
+  const std::size_t cache = product(cache_rows, shape.key_value_heads * shape.head_dimension);
+  const PagedBatch batch = {call.int32(12, sequences + 1), call.int32(13, sequences), call.int32(14, product(sequences, max_blocks)),
+                            sequences, max_blocks, call.size(8), cache_rows};
+  if (batch.block_size == 0) throw Error("INVALID_ARGUMENT", "The block size is 0.");
+  const Workspace workspace(call.context(), paged_attention_workspace_bytes(batch, tokens, shape));
+  paged_attention(call.stream(), call.floating(9, product(tokens, shape.row())), call.floating(10, cache), call.floating(11, cache), batch,
+                  call.floating(15, product(tokens, shape.query_heads * shape.head_dimension)), tokens, shape, workspace.data(),
+                  call.context().flag(Checked::paged_attention));
+  return nullptr;
+}
+
+}  // namespace
+
+const Registration kAttentionFunctions[] = {
+    XGEN_REGISTER_DEVICE(attention),      XGEN_REGISTER_DEVICE(attentionGrad), XGEN_REGISTER_DEVICE(pagedCacheAppend),
+    XGEN_REGISTER_DEVICE(pagedAttention), {nullptr, nullptr},
+};
+
+}  // namespace xgen::cuda::binding

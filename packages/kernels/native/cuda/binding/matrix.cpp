@@ -1,0 +1,41 @@
+// Matrix products.
+#include "device_call.h"
+
+namespace xgen::cuda::binding {
+
+namespace {
+
+// batch, whether a and b are shared by the whole batch, m, n, k, whether a and b are stored transposed, a, b, c. a and b of one floating
+// type; c float32 or that type.
+napi_value matMul(const DeviceCall& call) {
+  const std::size_t batch = call.size(0), m = call.size(3), n = call.size(4), k = call.size(5);
+  const bool a_shared = call.boolean(1), b_shared = call.boolean(2), a_transposed = call.boolean(6), b_transposed = call.boolean(7);
+  const std::size_t a_count = product(m, k), b_count = product(k, n), c_count = product(m, n);
+  const Array a = call.floating(8, product(a_count, a_shared ? 1 : batch));
+  const Array b = call.floating(9, product(b_count, b_shared ? 1 : batch));
+  const Array c = call.floating(10, product(c_count, batch));
+  if (k == 0) {
+    fill_bytes(c.data, 0, product(product(c_count, batch), element_bytes(c.type)), call.stream());
+    return nullptr;
+  }
+  MatmulShape shape{m, n, k, a_transposed, b_transposed, a_transposed ? m : k, b_transposed ? k : n, n};
+  shape.batch = batch;
+  shape.step_a = a_shared ? 0 : a_count;
+  shape.step_b = b_shared ? 0 : b_count;
+  shape.step_c = c_count;
+  // One shared right-hand matrix is one product of all rows.
+  if (batch > 1 && b_shared && !a_shared && !a_transposed) {
+    shape.m = product(m, batch);
+    shape.batch = 1;
+    shape.step_a = shape.step_b = shape.step_c = 0;
+  }
+  Context& context = call.context();
+  context.matmul.multiply(context.stream, shape, a, b, c, false, context.float32_products, context.matmul_workspace());
+  return nullptr;
+}
+
+}  // namespace
+
+const Registration kMatrixFunctions[] = {XGEN_REGISTER_DEVICE(matMul), {nullptr, nullptr}};
+
+}  // namespace xgen::cuda::binding

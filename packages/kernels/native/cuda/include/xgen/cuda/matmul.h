@@ -1,0 +1,53 @@
+// Matrix products on the device: cuBLASLt, opened at run time (src/matmul_cublaslt.cpp), or loops on the processor where the device is
+// emulated (src/matmul_emulated.cpp).
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+
+#include "xgen/cuda/operations.h"
+
+namespace xgen::cuda {
+
+// What float32 operands are multiplied in. bfloat16 operands always are multiplied as they are, and summed in float32.
+enum class Float32Products { exact, tensor_float32 };
+
+// c [m,n] = a [m,k] * b [k,n], row-major, each `batch` times. A transposed operand lies in memory as [k,m] or [n,k]. Strides count
+// elements: of a row (at least its length) and from one matrix of the batch to the next (0: the same for all).
+struct MatmulShape {
+  std::size_t m, n, k;
+  bool transposed_a, transposed_b;
+  std::size_t row_a, row_b, row_c;
+  std::size_t batch = 1, step_a = 0, step_b = 0, step_c = 0;
+};
+
+// Finding out whether products can be computed, without a device.
+struct MatmulLibrary {
+  bool available = false;
+  std::string detail;  // version and file, or why not
+  std::string remedy;
+};
+MatmulLibrary probe_matmul() noexcept;
+
+class Matmul {
+ public:
+  Matmul();  // throws Error("CUBLASLT_UNAVAILABLE")
+  ~Matmul();
+  Matmul(const Matmul&) = delete;
+  Matmul& operator=(const Matmul&) = delete;
+
+  static constexpr std::size_t kWorkspaceBytes = std::size_t{32} << 20;
+
+  // a and b of one type, float32 or bfloat16; c float32 or the type of a. With `accumulate` the product is added to c, else c is
+  // written without being read. workspace: kWorkspaceBytes, 256-byte aligned. The algorithm is chosen once for each shape and kept,
+  // so the same call gives the same bits.
+  void multiply(Stream stream, const MatmulShape& shape, ConstArray a, ConstArray b, Array c, bool accumulate,
+                Float32Products products, void* workspace);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace xgen::cuda

@@ -1,0 +1,455 @@
+// Attention of new tokens over a paged cache, and appending to it.
+//
+// Decoding is bound by memory: each cached key and value is read once, 4 * head_dimension bytes in bfloat16 for 4 * head_dimension *
+// group operations, far below what the cores can do. So all query heads of a group share one read, in 16-byte loads; a block's four
+// warps have some 16 KB of them under way, about what a processor of an H100 needs to hide its memory's latency (25 GB/s times 600 ns).
+// A sequence's keys are split over as many blocks as fill the device once; the split's length follows from the lengths in device memory,
+// so that a graph can be replayed while they grow. A second kernel merges the splits.
+//
+// Sequences with more than a few new tokens (a prefill, or a chunk of one) take the tiles of attention_mma.cu and attention_general.cu.
+#include "attention.h"
+
+namespace xgen::cuda {
+
+namespace {
+
+constexpr const char* kName = "paged_attention";
+constexpr unsigned kThreads = 128;
+constexpr unsigned kWarps = kThreads / kWarp;
+constexpr unsigned kUnroll = 4;         // keys of a lane whose loads are under way together
+constexpr std::size_t kFew = 4;         // new tokens of a sequence that the decoding kernel takes where tiles are launched too
+constexpr std::size_t kLeastKeys = 64;  // of a split
+constexpr std::size_t kMostKeys = 8192;
+constexpr std::size_t kMostSplits = 64;
+constexpr std::size_t kBlocksEach = 2;  // that a processor holds at once, whatever the kernel's registers
+
+// What is launched: known from sizes alone.
+struct Plan {
+  bool decode, tiles;
+  unsigned splits;
+  std::size_t entries;  // rows of partial results
+};
+
+Plan plan_of(const PagedBatch& batch, std::size_t tokens, const AttentionShape& shape) {
+  Plan plan = {false, false, 1, 0};
+  if (batch.sequences == 0 || tokens == 0) return plan;
+  plan.tiles = tokens > kFew * batch.sequences;
+  plan.decode = !plan.tiles || batch.sequences > 1;
+  if (!plan.decode) return plan;
+  const std::size_t blocks = batch.sequences * shape.key_value_heads, room = batch.max_blocks * batch.block_size;
+  std::size_t splits = kBlocksEach * multiprocessors() / blocks;
+  splits = splits > divide_up(room, kMostKeys) ? splits : divide_up(room, kMostKeys);
+  splits = splits < divide_up(room, kLeastKeys) ? splits : divide_up(room, kLeastKeys);
+  splits = splits < kMostSplits ? splits : kMostSplits;
+  plan.splits = splits > 1 ? static_cast<unsigned>(splits) : 1;
+  plan.entries = plan.tiles ? batch.sequences * kFew : tokens;
+  return plan;
+}
+
+std::size_t units_of(const Plan& plan, const AttentionShape& shape) { return plan.splits > 1 ? plan.entries * shape.query_heads * plan.splits : 0; }
+
+// ------------------------------------------------------------------------------------------------------------ checking
+
+__device__ void check_sequence(const Pages& pages, unsigned sequence, std::int64_t tokens, ErrorFlag* error) {
+  const std::int32_t first = pages.cumulative_query_lengths[sequence], last = pages.cumulative_query_lengths[sequence + 1];
+  if (sequence == 0 && first != 0) report(error, DeviceError::cumulative_lengths, 0, first);
+  if (last < first || (sequence + 1 == pages.sequences && last != tokens)) report(error, DeviceError::cumulative_lengths, std::int64_t{sequence} + 1, last);
+  const PagedSequence lengths = paged_sequence(pages, sequence, tokens);
+  if (lengths.bad) report(error, DeviceError::context_lengths, sequence, lengths.context_given);
+}
+
+// A block for each sequence, before tiles that check nothing themselves.
+__global__ void __launch_bounds__(kThreads) check_kernel(Pages pages, std::int64_t tokens, ErrorFlag* error) {
+  const unsigned sequence = blockIdx.x;
+  if (threadIdx.x == 0) check_sequence(pages, sequence, tokens, error);
+  const PagedSequence lengths = paged_sequence(pages, sequence, tokens);
+  const unsigned used = (static_cast<unsigned>(lengths.context) + pages.block_size - 1) / pages.block_size;
+  for (unsigned i = threadIdx.x; i < used; i += kThreads) {
+    const std::size_t at = std::size_t{sequence} * pages.max_blocks + i;
+    const std::int32_t block = pages.block_tables[at];
+    if (block < 0 || static_cast<unsigned>(block) >= pages.cache_blocks) report(error, DeviceError::block_tables, static_cast<std::int64_t>(at), block);
+  }
+}
+
+// ------------------------------------------------------------------------------------------------------------ decoding
+
+// Eight elements as they lie in memory.
+template <class T>
+struct Raw;
+template <>
+struct Raw<bfloat16> {
+  uint4 bits;
+};
+template <>
+struct Raw<float> {
+  float4 low, high;
+};
+__device__ __forceinline__ void load_raw(Raw<bfloat16>& to, const bfloat16* from) { to.bits = load_aligned<uint4>(from); }
+__device__ __forceinline__ void load_raw(Raw<float>& to, const float* from) {
+  to.low = load_aligned<float4>(from);
+  to.high = load_aligned<float4>(from + 4);
+}
+__device__ __forceinline__ Floats8 unpack(const Raw<bfloat16>& raw) {
+  const uint4& a = raw.bits;
+  return {{low_bfloat16(a.x), high_bfloat16(a.x), low_bfloat16(a.y), high_bfloat16(a.y), low_bfloat16(a.z), high_bfloat16(a.z), low_bfloat16(a.w),
+           high_bfloat16(a.w)}};
+}
+__device__ __forceinline__ Floats8 unpack(const Raw<float>& raw) {
+  return {{raw.low.x, raw.low.y, raw.low.z, raw.low.w, raw.high.x, raw.high.y, raw.high.z, raw.high.w}};
+}
+__device__ __forceinline__ void pack(const Floats8& x, Raw<float>& to) {
+  to.low = make_float4(x.v[0], x.v[1], x.v[2], x.v[3]);
+  to.high = make_float4(x.v[4], x.v[5], x.v[6], x.v[7]);
+}
+__device__ __forceinline__ void pack(const Floats8& x, Raw<bfloat16>& to) {
+  to.bits = make_uint4(pack_bfloat16(x.v[0], x.v[1]), pack_bfloat16(x.v[2], x.v[3]), pack_bfloat16(x.v[4], x.v[5]), pack_bfloat16(x.v[6], x.v[7]));
+}
+
+// A lane's eight elements of a head from element d on; zeros past its end. `exact`: the head has none.
+template <bool exact, class T>
+__device__ __forceinline__ Raw<T> load_part(const T* head, unsigned d, unsigned head_dimension) {
+  Raw<T> raw = {};
+  if (exact || (head_dimension % kVector == 0 && d < head_dimension)) {
+    load_raw(raw, head + d);
+  } else if (d < head_dimension) {
+    Floats8 x = {};
+#pragma unroll
+    for (unsigned j = 0; j < kVector; j++) {
+      if (d + j < head_dimension) x.v[j] = to_float(head[d + j]);
+    }
+    pack(x, raw);
+  }
+  return raw;
+}
+
+// Running softmax of one split: of exponents in base 2.
+struct Statistic {
+  float maximum, total;
+};
+
+template <class Q, class K>
+struct Decode {
+  PagedForward<Q, K> a;
+  Statistic* statistics;  // [entries][query heads][splits]; both null where there is one split
+  float* partial;         // likewise, times the head's elements, divided by nothing
+  ErrorFlag* error;
+  unsigned splits;
+  int block_shift;  // block_size is 2 to this power, or -1
+  bool by_token;    // entries are tokens; else kFew for each sequence, and longer ones are left to tiles
+};
+
+// Block (split, sequence, key-value head). Eight elements of a head are one lane's; `Size` / 8 lanes have a key, and keep `Rows` query rows
+// (new tokens times heads of the group) of their own running softmax, joined at the end.
+template <class Q, class K, unsigned Size, unsigned Rows, bool exact>
+__global__ void __launch_bounds__(kThreads) decode_kernel(Decode<Q, K> call) {
+  constexpr unsigned lanes = Size / kVector, stride = kWarps * (kWarp / lanes), tile = stride * kUnroll;
+  XGEN_SHARED(float, warp_sums, kWarps * Rows * Size);
+  XGEN_SHARED(Statistic, warp_statistics, kWarps * Rows);
+  const Heads& heads = call.a.heads;
+  const Pages& pages = call.a.pages;
+  const unsigned head = blockIdx.x % heads.key_value_heads, at = blockIdx.x / heads.key_value_heads;
+  const unsigned sequence = at % pages.sequences, split = at / pages.sequences;
+  const unsigned warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
+  const unsigned own = warp * (kWarp / lanes) + lane / lanes, d = lane % lanes * kVector;
+  const PagedSequence lengths = paged_sequence(pages, sequence, static_cast<std::int64_t>(call.a.tokens));
+  if (split == 0 && head == 0 && threadIdx.x == 0) check_sequence(pages, sequence, static_cast<std::int64_t>(call.a.tokens), call.error);
+  if (!call.by_token && lengths.queries > static_cast<std::int32_t>(kFew)) return;
+
+  const unsigned context = static_cast<unsigned>(lengths.context), queries = static_cast<unsigned>(lengths.queries);
+  const unsigned length = ((context + call.splits - 1) / call.splits + tile - 1) / tile * tile;
+  const unsigned begin = split * length < context ? split * length : context, end = begin + length < context ? begin + length : context;
+  const unsigned rows = queries * heads.group;
+  const float factor = heads.scale * kLog2E;
+  const auto unit_of = [&](unsigned row) {
+    const std::size_t entry = call.by_token ? static_cast<std::size_t>(lengths.first_token) + row / heads.group : sequence * kFew + row / heads.group;
+    return (entry * heads.query_heads + head * heads.group + row % heads.group) * call.splits + split;
+  };
+  if (call.splits > 1 && begin >= end) {
+    for (unsigned row = threadIdx.x; row < rows; row += kThreads) call.statistics[unit_of(row)] = {-infinity(), 0.0f};
+    return;
+  }
+
+  for (unsigned row0 = 0; row0 < rows; row0 += Rows) {
+    float query[Rows][kVector], sums[Rows][kVector], largest[Rows], total[Rows];
+    unsigned seen[Rows];  // positions before this one
+#pragma unroll
+    for (unsigned r = 0; r < Rows; r++) {
+      const unsigned row = row0 + r, token = row / heads.group;
+      const bool active = row < rows && context > 0;
+      Floats8 x = {};
+      if (active) {
+        const Q* const from = call.a.qkv + (static_cast<std::size_t>(lengths.first_token) + token) * heads.row() + heads.query(head * heads.group + row % heads.group);
+        x = unpack(load_part<exact>(from, d, heads.head_dimension));
+      }
+      seen[r] = active ? context - queries + token + 1 : 0;
+      largest[r] = -infinity();
+      total[r] = 0.0f;
+#pragma unroll
+      for (unsigned j = 0; j < kVector; j++) {
+        query[r][j] = x.v[j] * factor;
+        sums[r][j] = 0.0f;
+      }
+    }
+    for (unsigned p0 = begin; p0 < end; p0 += tile) {
+      Raw<K> keys[kUnroll], values[kUnroll];
+      bool there[kUnroll];
+#pragma unroll
+      for (unsigned u = 0; u < kUnroll; u++) {
+        const unsigned position = p0 + u * stride + own;
+        keys[u] = {};
+        values[u] = {};
+        there[u] = false;
+        if (position < end) {
+          const unsigned block = call.block_shift >= 0 ? position >> call.block_shift : position / pages.block_size;
+          const std::size_t entry = std::size_t{sequence} * pages.max_blocks + block;
+          const std::int32_t number = pages.block_tables[entry];
+          there[u] = number >= 0 && static_cast<unsigned>(number) < pages.cache_blocks;
+          if (there[u]) {
+            const std::size_t row = std::size_t{static_cast<unsigned>(number)} * pages.block_size + (position - block * pages.block_size);
+            const std::size_t offset = (row * heads.key_value_heads + head) * heads.head_dimension;
+            keys[u] = load_part<exact>(call.a.key_cache + offset, d, heads.head_dimension);
+            values[u] = load_part<exact>(call.a.value_cache + offset, d, heads.head_dimension);
+          } else if (d == 0) {
+            report(call.error, DeviceError::block_tables, static_cast<std::int64_t>(entry), number);
+          }
+        }
+      }
+      float scores[kUnroll][Rows];
+#pragma unroll
+      for (unsigned u = 0; u < kUnroll; u++) {
+        const Floats8 key = unpack(keys[u]);
+#pragma unroll
+        for (unsigned r = 0; r < Rows; r++) {
+          float dot = 0.0f;
+#pragma unroll
+          for (unsigned j = 0; j < kVector; j++) dot += query[r][j] * key.v[j];
+          dot = warp_reduce<lanes>(dot, Add{});
+          scores[u][r] = there[u] && p0 + u * stride + own < seen[r] ? dot : -infinity();
+        }
+      }
+#pragma unroll
+      for (unsigned r = 0; r < Rows; r++) {
+        float maximum = largest[r];
+#pragma unroll
+        for (unsigned u = 0; u < kUnroll; u++) maximum = fmaxf(maximum, scores[u][r]);
+        const float base = maximum == -infinity() ? 0.0f : maximum, shrink = exp2_fast(largest[r] - base);
+        largest[r] = maximum;
+        total[r] *= shrink;
+#pragma unroll
+        for (unsigned j = 0; j < kVector; j++) sums[r][j] *= shrink;
+#pragma unroll
+        for (unsigned u = 0; u < kUnroll; u++) {
+          scores[u][r] = exp2_fast(scores[u][r] - base);
+          total[r] += scores[u][r];
+        }
+      }
+#pragma unroll
+      for (unsigned u = 0; u < kUnroll; u++) {
+        const Floats8 value = unpack(values[u]);
+#pragma unroll
+        for (unsigned r = 0; r < Rows; r++) {
+#pragma unroll
+          for (unsigned j = 0; j < kVector; j++) sums[r][j] += scores[u][r] * value.v[j];
+        }
+      }
+    }
+    // The warp's groups of lanes, then the warps.
+#pragma unroll
+    for (unsigned r = 0; r < Rows; r++) {
+#pragma unroll
+      for (unsigned step = lanes; step < kWarp; step *= 2) {
+        const float other_largest = __shfl_xor_sync(kFullMask, largest[r], static_cast<int>(step)), maximum = fmaxf(largest[r], other_largest);
+        const float base = maximum == -infinity() ? 0.0f : maximum;
+        const float shrink = exp2_fast(largest[r] - base), other_shrink = exp2_fast(other_largest - base);
+        total[r] = total[r] * shrink + __shfl_xor_sync(kFullMask, total[r], static_cast<int>(step)) * other_shrink;
+#pragma unroll
+        for (unsigned j = 0; j < kVector; j++) {
+          sums[r][j] = sums[r][j] * shrink + __shfl_xor_sync(kFullMask, sums[r][j], static_cast<int>(step)) * other_shrink;
+        }
+        largest[r] = maximum;
+      }
+      if (lane < lanes) {
+        store8(warp_sums + (warp * Rows + r) * Size + d, Floats8{{sums[r][0], sums[r][1], sums[r][2], sums[r][3], sums[r][4], sums[r][5], sums[r][6], sums[r][7]}});
+        if (lane == 0) warp_statistics[warp * Rows + r] = {largest[r], total[r]};
+      }
+    }
+    __syncthreads();
+    for (unsigned i = threadIdx.x; i < Rows * Size; i += kThreads) {
+      const unsigned r = i / Size, element = i % Size, row = row0 + r;
+      if (row >= rows || element >= heads.head_dimension) continue;
+      float maximum = -infinity(), sum = 0.0f, result = 0.0f;
+#pragma unroll
+      for (unsigned w = 0; w < kWarps; w++) maximum = fmaxf(maximum, warp_statistics[w * Rows + r].maximum);
+      const float base = maximum == -infinity() ? 0.0f : maximum;
+#pragma unroll
+      for (unsigned w = 0; w < kWarps; w++) {
+        const float shrink = exp2_fast(warp_statistics[w * Rows + r].maximum - base);
+        sum += warp_statistics[w * Rows + r].total * shrink;
+        result += warp_sums[(w * Rows + r) * Size + element] * shrink;
+      }
+      if (call.splits == 1) {
+        Q* const to = call.a.out + (static_cast<std::size_t>(lengths.first_token) + row / heads.group) * heads.out_row() + heads.query(head * heads.group + row % heads.group);
+        from_float(sum > 0.0f ? result / sum : 0.0f, to[element]);
+      } else {
+        call.partial[unit_of(row) * heads.head_dimension + element] = result;
+        if (element == 0) call.statistics[unit_of(row)] = {maximum, sum};
+      }
+    }
+    __syncthreads();  // before the next rows' results
+  }
+}
+
+// One warp for each entry and query head.
+template <class Q, class K>
+__global__ void __launch_bounds__(kThreads) merge_kernel(Decode<Q, K> call, std::size_t count) {
+  const Heads& heads = call.a.heads;
+  const std::size_t k = static_cast<std::size_t>(blockIdx.x) * kWarps + threadIdx.x / kWarp;
+  const unsigned lane = threadIdx.x % kWarp;
+  if (k >= count) return;
+  const std::size_t entry = k / heads.query_heads;
+  const unsigned head = static_cast<unsigned>(k % heads.query_heads);
+  std::size_t token = entry;
+  if (!call.by_token) {
+    const PagedSequence lengths = paged_sequence(call.a.pages, static_cast<unsigned>(entry / kFew), static_cast<std::int64_t>(call.a.tokens));
+    const std::int32_t query = static_cast<std::int32_t>(entry % kFew);
+    if (query >= lengths.queries || lengths.queries > static_cast<std::int32_t>(kFew)) return;
+    token = static_cast<std::size_t>(lengths.first_token + query);
+  }
+  const Statistic* const statistics = call.statistics + k * call.splits;
+  float maximum = -infinity();
+  for (unsigned s = lane; s < call.splits; s += kWarp) maximum = fmaxf(maximum, statistics[s].maximum);
+  maximum = warp_reduce(maximum, [](float a, float b) { return fmaxf(a, b); });
+  const float base = maximum == -infinity() ? 0.0f : maximum;
+  float total = 0.0f;
+  for (unsigned s = 0; s < call.splits; s++) total += statistics[s].total * exp2_fast(statistics[s].maximum - base);
+  const float inverse = total > 0.0f ? 1.0f / total : 0.0f;
+  for (unsigned d = lane; d < heads.head_dimension; d += kWarp) {
+    float sum = 0.0f;
+    for (unsigned s = 0; s < call.splits; s++) {
+      // A split without keys has written no sums.
+      if (statistics[s].total > 0.0f) sum += call.partial[(k * call.splits + s) * heads.head_dimension + d] * exp2_fast(statistics[s].maximum - base);
+    }
+    from_float(sum * inverse, call.a.out[token * heads.out_row() + heads.query(head) + d]);
+  }
+}
+
+int shift_of(std::size_t block_size) {
+  int shift = 0;
+  while ((std::size_t{1} << shift) < block_size) shift++;
+  return (std::size_t{1} << shift) == block_size ? shift : -1;
+}
+
+template <class Q, class K>
+void decode(Stream stream, const PagedForward<Q, K>& arguments, const Plan& plan, std::size_t units, void* workspace, ErrorFlag* error) {
+  Decode<Q, K> call = {arguments, nullptr, nullptr, error, plan.splits, shift_of(arguments.pages.block_size), !plan.tiles};
+  if (units > 0) {
+    call.statistics = static_cast<Statistic*>(workspace);
+    call.partial = reinterpret_cast<float*>(static_cast<unsigned char*>(workspace) + align_up(units * sizeof(Statistic)));
+  }
+  const Heads& heads = arguments.heads;
+  const unsigned grid = grid_of(kName, std::size_t{plan.splits} * arguments.pages.sequences * heads.key_value_heads);
+  const auto run = [&](auto kernel) { launch(kName, kernel, grid, kThreads, 0, stream, call); };
+  if (heads.head_dimension == 64) {
+    if (heads.group == 1) run(decode_kernel<Q, K, 64, 1, true>);
+    else if (heads.group <= 4) run(decode_kernel<Q, K, 64, 4, true>);
+    else run(decode_kernel<Q, K, 64, 8, true>);
+  } else if (heads.head_dimension == 128) {
+    if (heads.group == 1) run(decode_kernel<Q, K, 128, 1, true>);
+    else if (heads.group <= 4) run(decode_kernel<Q, K, 128, 4, true>);
+    else run(decode_kernel<Q, K, 128, 8, true>);
+  } else if (heads.head_dimension < 128) {
+    run(decode_kernel<Q, K, 128, 4, false>);
+  } else {
+    run(decode_kernel<Q, K, 256, 4, false>);
+  }
+  if (units == 0) return;
+  const std::size_t count = plan.entries * heads.query_heads;
+  launch(kName, merge_kernel<Q, K>, grid_of(kName, divide_up(count, kWarps)), kThreads, 0, stream, call, count);
+}
+
+template <class Q, class K>
+void attend(Stream stream, ConstArray qkv, ConstArray key_cache, ConstArray value_cache, const PagedBatch& batch, Array out, std::size_t tokens,
+            const AttentionShape& shape, void* workspace, ErrorFlag* error) {
+  const Plan plan = plan_of(batch, tokens, shape);
+  const Pages pages = {batch.cumulative_query_lengths, batch.context_lengths, batch.block_tables, static_cast<unsigned>(batch.sequences),
+                       static_cast<unsigned>(batch.max_blocks), static_cast<unsigned>(batch.block_size), static_cast<unsigned>(batch.cache_rows / batch.block_size)};
+  const std::int32_t fewest = plan.decode ? static_cast<std::int32_t>(kFew) + 1 : 0;
+  const PagedForward<Q, K> arguments = {typed<Q>(qkv), typed<K>(key_cache), typed<K>(value_cache), typed<Q>(out), pages, tokens, heads_of(shape), fewest};
+  if (plan.decode) decode(stream, arguments, plan, units_of(plan, shape), workspace, error);
+  if (!plan.tiles) return;
+  launch(kName, check_kernel, grid_of(kName, batch.sequences), kThreads, 0, stream, pages, static_cast<std::int64_t>(tokens), error);
+  if constexpr (sizeof(Q) == sizeof(bfloat16)) {
+    if (shape.head_dimension == 64 || shape.head_dimension == 128) return paged_attention_mma(stream, arguments);
+  }
+  paged_attention_general(stream, arguments);
+}
+
+// ----------------------------------------------------------------------------------------------------------- appending
+
+// A block for each token. Where a later token names the same slot, that one's row stays.
+__global__ void __launch_bounds__(kThreads) append_kernel(void* keys, void* values, ElementType cache_type, std::size_t cache_rows, const void* qkv,
+                                                          ElementType type, const std::int32_t* slots, std::size_t tokens, Heads heads, ErrorFlag* error) {
+  XGEN_SHARED(unsigned, again, 1);
+  const std::size_t token = blockIdx.x;
+  const std::int32_t slot = slots[token];
+  if (slot == kUnused) return;
+  if (slot < 0 || static_cast<std::size_t>(slot) >= cache_rows) {
+    if (threadIdx.x == 0) report(error, DeviceError::slots, static_cast<std::int64_t>(token), slot);
+    return;
+  }
+  if (threadIdx.x == 0) *again = 0;
+  __syncthreads();
+  for (std::size_t i = token + 1 + threadIdx.x; i < tokens; i += kThreads) {
+    if (slots[i] == slot) *again = 1;
+  }
+  __syncthreads();
+  if (*again != 0) return;
+  const unsigned width = heads.key_value_heads * heads.head_dimension;
+  const std::size_t from = token * heads.row() + heads.key(0), to = static_cast<std::size_t>(slot) * width;
+  if (heads.head_dimension % kVector == 0) {
+    for (unsigned i = threadIdx.x * kVector; i < 2 * width; i += kThreads * kVector) {
+      store8(i < width ? keys : values, cache_type, to + (i < width ? i : i - width), load8(qkv, type, from + i));
+    }
+  } else {
+    for (unsigned i = threadIdx.x; i < 2 * width; i += kThreads) {
+      store1(i < width ? keys : values, cache_type, to + (i < width ? i : i - width), load1(qkv, type, from + i));
+    }
+  }
+}
+
+}  // namespace
+
+void paged_cache_append(Stream stream, Array key_cache, Array value_cache, std::size_t cache_rows, ConstArray qkv, const std::int32_t* slots,
+                        std::size_t tokens, const AttentionShape& shape, ErrorFlag* error) {
+  constexpr const char* name = "paged_cache_append";
+  require_float(name, qkv.type);
+  require_float(name, key_cache.type);
+  require_same(name, key_cache.type, value_cache.type);
+  launch(name, append_kernel, grid_of(name, tokens), kThreads, 0, stream, key_cache.data, value_cache.data, key_cache.type, cache_rows, qkv.data,
+         qkv.type, slots, tokens, heads_of(shape), error);
+}
+
+std::size_t paged_attention_workspace_bytes(const PagedBatch& batch, std::size_t tokens, const AttentionShape& shape) {
+  const std::size_t units = units_of(plan_of(batch, tokens, shape), shape);
+  return align_up(units * sizeof(Statistic)) + units * shape.head_dimension * sizeof(float) + 16;
+}
+
+void paged_attention(Stream stream, ConstArray qkv, ConstArray key_cache, ConstArray value_cache, const PagedBatch& batch, Array out,
+                     std::size_t tokens, const AttentionShape& shape, void* workspace, ErrorFlag* error) {
+  require_same(kName, qkv.type, out.type);
+  require_same(kName, key_cache.type, value_cache.type);
+  const auto run = [&](auto q, auto k) {
+    attend<decltype(q), decltype(k)>(stream, qkv, key_cache, value_cache, batch, out, tokens, shape, workspace, error);
+  };
+  with_float(kName, qkv.type, [&](auto q) {
+    with_float(kName, key_cache.type, [&](auto k) {
+      if constexpr (sizeof(q) <= sizeof(float) && sizeof(k) <= sizeof(q)) {
+        run(q, k);
+      } else {
+        fail_launch(kName, "bfloat16 queries need bfloat16 caches");
+      }
+    });
+  });
+}
+
+}  // namespace xgen::cuda

@@ -1,0 +1,294 @@
+/**
+ * The CUDA addon as TypeScript sees it (native/cuda/binding). Device arrays are handles: positive numbers, 0 for none. Sizes come
+ * first, then inputs, then outputs. The addon checks every handle, its length and its type; a call queues work and returns.
+ */
+import type { PhysicalType } from './physical-type';
+
+/** A device array; 0 = none. */
+export type Handle = number;
+
+export interface DeviceDescription {
+  name: string;
+  major: number;
+  minor: number;
+  totalBytes: number;
+  multiprocessors: number;
+  /** As CUDA numbers versions: 13000 is 13.0. */
+  driverVersion: number;
+  runtimeVersion: number;
+}
+
+export interface CudaProbe {
+  emulated: boolean;
+  available: boolean;
+  reason: string;
+  remedy: string;
+  library: string;
+  devices: DeviceDescription[];
+}
+
+/** What holds device memory. */
+export interface MemoryHolder {
+  name: string;
+  blocks: number;
+  bytes: number;
+}
+
+export interface CudaMemory {
+  liveBytes: number;
+  liveBlocks: number;
+  cachedBytes: number;
+  reservedBytes: number;
+  peakLiveBytes: number;
+  peakReservedBytes: number;
+  deviceAllocations: number;
+  deviceFreeBytes: number;
+  deviceTotalBytes: number;
+  /** Live, by powers of two. */
+  bySize: MemoryHolder[];
+  /** Live, by the operation that made it, largest first. */
+  byOperation: MemoryHolder[];
+}
+
+export interface CudaAddon {
+  probe(): CudaProbe;
+  start(ordinal: number): void;
+  /** Only of the emulated device. */
+  setCapacity?(bytes: number): void;
+
+  label(name: string): number;
+  create(count: number, type: PhysicalType, label: number): Handle;
+  release(array: Handle): void;
+  /** Converts in place, under the same handle. */
+  retype(array: Handle, type: PhysicalType): void;
+  upload(array: Handle, bytes: Uint8Array): void;
+  readSync(array: Handle, type: PhysicalType, target: Uint8Array): void;
+  read(array: Handle, type: PhysicalType, target: Uint8Array): Promise<void>;
+  synchronizeDevice(): void;
+  statistics(): CudaMemory;
+  resetPeaks(): void;
+  releaseCached(): void;
+  setPoison(poison: boolean): void;
+  setTensorFloat32(rounded: boolean): void;
+
+  beginCapture(): void;
+  endCapture(): number;
+  abandonCapture(): void;
+  replay(graph: number): void;
+  destroyGraph(graph: number): void;
+
+  embedding(tokens: number, width: number, vocabulary: number, weight: Handle, ids: Handle, out: Handle): void;
+  embeddingGrad(tokens: number, width: number, vocabulary: number, ids: Handle, dy: Handle, dWeight: Handle): void;
+  rmsNorm(
+    rows: number,
+    width: number,
+    epsilon: number,
+    x: Handle,
+    residual: Handle,
+    weight: Handle,
+    y: Handle,
+    sum: Handle,
+    inverseRms: Handle,
+  ): void;
+  rmsNormGrad(
+    rows: number,
+    width: number,
+    x: Handle,
+    weight: Handle,
+    inverseRms: Handle,
+    dy: Handle,
+    dSum: Handle,
+    dx: Handle,
+    dWeight: Handle,
+  ): void;
+  rope(
+    rows: number,
+    heads: number,
+    rotatedHeads: number,
+    headDimension: number,
+    scaling: number,
+    inverse: boolean,
+    x: Handle,
+    positions: Handle,
+    inverseFrequencies: Handle,
+    y: Handle,
+  ): void;
+  swiglu(rows: number, width: number, gateUp: Handle, y: Handle): void;
+  swigluGrad(rows: number, width: number, gateUp: Handle, dy: Handle, dGateUp: Handle): void;
+
+  /** a and b of one floating type; c of that type or float32. */
+  matMul(
+    batch: number,
+    sharedA: boolean,
+    sharedB: boolean,
+    m: number,
+    n: number,
+    k: number,
+    transposedA: boolean,
+    transposedB: boolean,
+    a: Handle,
+    b: Handle,
+    c: Handle,
+  ): void;
+
+  attention(
+    queryHeads: number,
+    keyValueHeads: number,
+    headDimension: number,
+    scale: number,
+    tokens: number,
+    documents: number,
+    qkv: Handle,
+    cumulativeLengths: Handle,
+    out: Handle,
+    logSumExp: Handle,
+  ): void;
+  attentionGrad(
+    queryHeads: number,
+    keyValueHeads: number,
+    headDimension: number,
+    scale: number,
+    tokens: number,
+    documents: number,
+    qkv: Handle,
+    cumulativeLengths: Handle,
+    out: Handle,
+    logSumExp: Handle,
+    dy: Handle,
+    dQkv: Handle,
+  ): void;
+  pagedCacheAppend(
+    queryHeads: number,
+    keyValueHeads: number,
+    headDimension: number,
+    scale: number,
+    tokens: number,
+    cacheRows: number,
+    keyCache: Handle,
+    valueCache: Handle,
+    qkv: Handle,
+    slots: Handle,
+  ): void;
+  pagedAttention(
+    queryHeads: number,
+    keyValueHeads: number,
+    headDimension: number,
+    scale: number,
+    tokens: number,
+    cacheRows: number,
+    sequences: number,
+    maxBlocks: number,
+    blockSize: number,
+    qkv: Handle,
+    keyCache: Handle,
+    valueCache: Handle,
+    cumulativeQueryLengths: Handle,
+    contextLengths: Handle,
+    blockTables: Handle,
+    out: Handle,
+  ): void;
+
+  linearCrossEntropy(
+    rows: number,
+    width: number,
+    vocabulary: number,
+    ignoreIndex: number,
+    hidden: Handle,
+    weight: Handle,
+    targets: Handle,
+    logProbabilities: Handle,
+    logSumExp: Handle,
+  ): void;
+  linearCrossEntropyGrad(
+    rows: number,
+    width: number,
+    vocabulary: number,
+    ignoreIndex: number,
+    hidden: Handle,
+    weight: Handle,
+    targets: Handle,
+    logSumExp: Handle,
+    dy: Handle,
+    dHidden: Handle,
+    dWeight: Handle,
+  ): void;
+  /**
+   * Lists of handles; a shadow of 0 is none. The last two are arrays of one float32 learning rate and one int32 step, used instead of the
+   * numbers, or both 0.
+   */
+  adamW(
+    learningRate: number,
+    beta1: number,
+    beta2: number,
+    epsilon: number,
+    correction1: number,
+    correction2: number,
+    seed: number,
+    weightDecay: Float32Array,
+    gradientScale: Handle,
+    parameters: Int32Array,
+    shadows: Int32Array,
+    gradients: Int32Array,
+    firstMoments: Int32Array,
+    secondMoments: Int32Array,
+    learningRateArray: Handle,
+    stepArray: Handle,
+  ): void;
+  globalNorm(maximumNorm: number, count: number, gradients: Int32Array, norm: Handle, scale: Handle): void;
+  sampleTokens(
+    rows: number,
+    vocabulary: number,
+    logits: Handle,
+    temperature: Handle,
+    topK: Handle,
+    topP: Handle,
+    minP: Handle,
+    uniforms: Handle,
+    ids: Handle,
+    logProbabilities: Handle,
+  ): void;
+
+  /** Operations are numbered as in native/cuda/include/xgen/cuda/operations.h; repeat: 0 none, 1 scalar, 2 row. */
+  binary(
+    operation: number,
+    count: number,
+    repeatA: number,
+    repeatB: number,
+    row: number,
+    a: Handle,
+    b: Handle,
+    out: Handle,
+  ): void;
+  unary(operation: number, count: number, x: Handle, out: Handle): void;
+  addN(count: number, inputsCount: number, inputs: Int32Array, out: Handle): void;
+  select(count: number, condition: Handle, a: Handle, b: Handle, out: Handle): void;
+  reduceRows(operation: number, rows: number, width: number, x: Handle, out: Handle): void;
+  reduceColumns(operation: number, rows: number, width: number, x: Handle, out: Handle): void;
+  softmax(rows: number, width: number, x: Handle, out: Handle): void;
+  cumulativeSum(
+    outer: number,
+    width: number,
+    inner: number,
+    exclusive: boolean,
+    reverse: boolean,
+    x: Handle,
+    out: Handle,
+  ): void;
+  /** values: float32, or 0 for none. */
+  topK(rows: number, width: number, k: number, x: Handle, values: Handle, indices: Handle): void;
+  oneHot(count: number, depth: number, on: number, off: number, indices: Handle, out: Handle): void;
+  fill(count: number, value: number, out: Handle): void;
+  convertTo(count: number, x: Handle, out: Handle): void;
+  transpose(rows: number, columns: number, x: Handle, out: Handle): void;
+  copyStrided(
+    x: Handle,
+    readAt: number,
+    out: Handle,
+    writeAt: number,
+    sizes: Int32Array,
+    sourceStrides: Int32Array,
+    targetStrides: Int32Array,
+    rank: number,
+  ): void;
+  copyRange(count: number, x: Handle, readAt: number, out: Handle, writeAt: number): void;
+}

@@ -1,0 +1,63 @@
+/** `bench/cuda/run.sh`, which nobody can try before they have the GPU: its whole way, with tiny shapes on the emulated device. */
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+import { missing } from './test-support';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
+/** Stands for Python with PyTorch, which few machines have. */
+const python = `#!/bin/sh
+case $1 in *torch_decode.py) echo 'no transformers here' >&2; exit 1 ;; esac
+echo 'warming up'
+printf '{"tokens_per_s": 1000, "flags": "%s"}\\n' "$*"
+`;
+
+test.skipIf(missing !== undefined)(
+  `the benchmark builds, trains, decodes, calls the peer and writes its figures${missing === undefined ? '' : ` (${missing})`}`,
+  { timeout: 600_000 },
+  async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'kernels-'));
+    const output = join(folder, 'cuda.json');
+    writeFileSync(join(folder, 'python3'), python, { mode: 0o755 });
+    const flags = ['--rehearse', '--steps', '2', '--only', '124m,32,decode 1b, batch 1', '--output', output];
+    const child = spawn('sh', [join(root, 'bench/cuda/run.sh'), ...flags, '--torch', folder], {
+      env: { ...process.env, PATH: `${folder}:${process.env.PATH}` },
+    });
+    let printed = '';
+    child.stdout.on('data', (text) => (printed += String(text)));
+    child.stderr.on('data', (text) => (printed += String(text)));
+    const status = await new Promise((resolve) => child.on('close', resolve));
+    expect(status, printed).toBe(0);
+    const { device, rehearsal, cases } = JSON.parse(readFileSync(output, 'utf8')) as {
+      device: string;
+      rehearsal: boolean;
+      cases: {
+        name: string;
+        failed?: string;
+        tokensPerSecond: number;
+        ratio?: number;
+        firstLoss?: number;
+        lastLoss?: number;
+        torch: { flags?: string; failed?: string };
+      }[];
+    };
+    expect(device).toContain('emulated');
+    expect(rehearsal).toBe(true);
+    expect(cases.length).toBeGreaterThanOrEqual(4);
+    for (const { name, failed, tokensPerSecond, firstLoss, lastLoss, ratio, torch } of cases) {
+      expect(failed, name).toBeUndefined();
+      expect(tokensPerSecond, name).toBeGreaterThan(0);
+      if (name.startsWith('train')) {
+        expect(lastLoss, name).toBeLessThan(firstLoss!);
+        expect(torch.flags).toContain('--preset');
+        expect(ratio).toBeCloseTo(tokensPerSecond / 1000, 9);
+      } else {
+        expect(torch.failed).toContain('no transformers here');
+      }
+    }
+    rmSync(folder, { recursive: true });
+  },
+);

@@ -1,0 +1,13 @@
+/** The CUDA backend. Importing it registers nothing and touches no device; `cudaAdapter` does, when asked. */
+export { cudaAdapter } from './adapter';
+export type { CudaMemory as DeviceMemory, MemoryHolder } from './addon';
+export { capture, type CapturedFunction } from './capture';
+export {
+  activeCudaBackend,
+  deviceMemory,
+  resetDeviceMemoryPeaks,
+  setMatmulPrecision,
+  startCudaBackend,
+  storeInBfloat16,
+  synchronizeDevice,
+} from './settings';

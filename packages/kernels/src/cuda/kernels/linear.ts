@@ -1,0 +1,41 @@
+/** The linear layer and its gradients: the weight's gradient is float32 whatever the activations are. */
+import * as names from '../../kernel-names';
+import { checkInfos } from '../../native/check-infos';
+import { type CudaKernel, defineKernel } from '../kernel-definition';
+import { float32 } from '../physical-type';
+
+const linear = defineKernel<names.XgLinearInputs, names.XgLinearAttrs>(
+  names.XgLinear,
+  ({ x, weight }, attributes, backend) => {
+    const { N, I, O } = checkInfos(['x', x, 'float32', 'N', 'I'], ['weight', weight, 'float32', 'O', 'I']);
+    const type = backend.activationType;
+    const y = backend.create([N, O], attributes.float32Output ? float32 : type);
+    const [source, matrix] = [backend.arrayAs(x, type), backend.weight(weight)];
+    backend.addon.matMul(1, false, false, N, O, I, false, true, source, matrix, y.handle);
+    return [y.info];
+  },
+);
+
+const linearGrad = defineKernel<names.XgLinearGradInputs, names.XgLinearGradAttrs>(
+  names.XgLinearGrad,
+  ({ x, weight, dy }, { needs: [needsX, needsWeight] = [true, true] }, backend) => {
+    const { N, I, O } = checkInfos(
+      ['x', x, 'float32', 'N', 'I'],
+      ['weight', weight, 'float32', 'O', 'I'],
+      ['dy', dy, 'float32', 'N', 'O'],
+    );
+    const type = backend.activationType;
+    const dx = needsX ? backend.create([N, I], type) : undefined;
+    const dWeight = needsWeight ? backend.create([O, I], float32) : undefined;
+    const gradient = backend.arrayAs(dy, type);
+    if (dx !== undefined) {
+      backend.addon.matMul(1, false, false, N, I, O, false, false, gradient, backend.weight(weight), dx.handle);
+    }
+    if (dWeight !== undefined) {
+      backend.addon.matMul(1, false, false, O, I, N, true, false, gradient, backend.arrayAs(x, type), dWeight.handle);
+    }
+    return [dx, dWeight].flatMap((output) => (output === undefined ? [] : [output.info]));
+  },
+);
+
+export const linearKernels: readonly CudaKernel[] = [linear, linearGrad];
