@@ -83,7 +83,7 @@ export class CausalLanguageModel {
     return tf.tidy(() => {
       // A gather of rows is an embedding look-up, whose gradient is a scatter instead of tfjs's slow segment sum.
       const chosen = rows === undefined ? hidden : embedding(hidden, tf.tensor1d(rows, 'int32'));
-      return linear(chosen, this.outputWeight);
+      return linear(chosen, this.outputWeight, { float32Output: true });
     });
   }
 

@@ -21,7 +21,7 @@ export class ValueHead {
   values(hidden_RD: tf.Tensor2D): tf.Tensor1D {
     return tf.tidy(() => {
       const rows = hidden_RD.shape[0];
-      return tf.add(tf.reshape(linear(hidden_RD, this.weight), [rows]), this.bias);
+      return tf.add(tf.reshape(linear(hidden_RD, this.weight, { float32Output: true }), [rows]), this.bias);
     });
   }
 
