@@ -204,7 +204,8 @@ describe('submitting', () => {
     await runUpTo(undefined, 1);
     expect(await hashFolder(outputFolder)).toEqual(expected);
     expect(await curationStatus(outputFolder)).toMatchObject({ state: 'finished', failed: [] });
-    // Tasks that start after the end change nothing.
+    // Tasks that start after the end change nothing, but clear up after a task that was killed between its manifest and its end.
+    await mkdir(join(outputFolder, '.work', 'scratch'), { recursive: true });
     for (const stage of ['extract', 'trim-scan', 'shards']) await runCurationTask({ outputFolder, stage, task: 0 });
     expect(await hashFolder(outputFolder)).toEqual(expected);
     await stub.takeSubmitted();
