@@ -18,6 +18,7 @@ import { takeInventory } from '../src/sources/inventory.js';
 import type { CurationPlanInput } from '../src/plan/schema.js';
 import type { CurationReport } from '../src/report/types.js';
 import type { BadInputCase } from './bad-input/cases.js';
+import type { LargeReads } from '../src/sources/parquet.js';
 import { badInputCases } from './bad-input/cases.js';
 import { page, rowsOf } from './bad-input/files.js';
 import { code, prose } from './corpus.js';
@@ -135,7 +136,8 @@ async function extractCase(folder: string, entry: BadInputCase, output: string, 
   if (entry.meanwhile !== undefined && !existsSync(output)) entry.meanwhile(join(folder, entry.name));
   await mkdir(output, { recursive: true });
   const processor = await DocumentProcessor.create(plan);
-  for (const task of tasks) await extractTask(plan, task, output, database, processor);
+  const largeReads: LargeReads = { scratch: output, run: (_, read) => read() };
+  for (const task of tasks) await extractTask(plan, task, output, database, largeReads, processor);
   return Promise.all(tasks.map(({ task }) => readFile(join(output, `${pieceName(task)}.json`), 'utf8')));
 }
 

@@ -104,6 +104,8 @@ export class CurationRun {
         tasksFolder: this.#folder.tasks,
         temporaryFolder: join(this.#folder.scratch, 'spill'),
         databaseMebibytes: budget.workerDatabaseMebibytes,
+        largeReadMebibytes: budget.largeReadMebibytes,
+        largeReadSlot: new SharedArrayBuffer(4),
       },
     );
   }

@@ -6,12 +6,14 @@ import { parentPort, threadId, workerData } from 'node:worker_threads';
 import { CurationError } from '../errors.js';
 import { openWorkerDatabase } from './document-store.js';
 import { extractTask } from './extract-task.js';
+import { sharedLargeReads } from './large-reads.js';
 import { DocumentProcessor } from './process-document.js';
 import { writeShard } from './shard-task.js';
 import { runTrimJob } from './trim-tasks.js';
 import type { WorkerData, WorkerJob, WorkerReply } from './worker-protocol.js';
 
-const { plan, tasksFolder, temporaryFolder, databaseMebibytes } = workerData as WorkerData;
+const { plan, tasksFolder, temporaryFolder, databaseMebibytes, largeReadMebibytes, largeReadSlot } =
+  workerData as WorkerData;
 const port = parentPort;
 if (port === null) throw new CurationError('WORKER_FAILED', 'curation-worker runs only as a worker thread.');
 
@@ -19,6 +21,12 @@ if (port === null) throw new CurationError('WORKER_FAILED', 'curation-worker run
 const spill = join(temporaryFolder, String(threadId));
 await mkdir(spill, { recursive: true });
 const database = await openWorkerDatabase(spill, databaseMebibytes);
+const largeReads = sharedLargeReads({
+  slot: largeReadSlot,
+  usualMebibytes: databaseMebibytes,
+  largeMebibytes: largeReadMebibytes,
+  scratch: spill,
+});
 let processor: Promise<DocumentProcessor> | undefined;
 
 port.on('message', (job: WorkerJob) => {
@@ -45,7 +53,7 @@ async function run(job: Exclude<WorkerJob, { kind: 'stop' }>): Promise<Record<st
   // Loaded on first use: writing shards needs no classifier.
   processor ??= DocumentProcessor.create(plan);
   const loaded = await processor;
-  await extractTask(plan, job.task, tasksFolder, database, loaded);
+  await extractTask(plan, job.task, tasksFolder, database, largeReads, loaded);
   return loaded.takeTimings();
 }
 

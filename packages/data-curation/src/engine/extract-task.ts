@@ -11,6 +11,7 @@ import type { SourcePlan } from '../plan/source-schema.js';
 import { readFolder } from '../sources/folder.js';
 import type { InputTask } from '../sources/inventory.js';
 import { readJsonl } from '../sources/jsonl.js';
+import type { LargeReads } from '../sources/parquet.js';
 import { readParquet } from '../sources/parquet.js';
 import type { RawDocument, SourceObserver } from '../sources/raw-document.js';
 import { inputError } from '../sources/raw-document.js';
@@ -43,6 +44,7 @@ export async function extractTask(
   task: InputTask,
   folder: string,
   database: DuckDBInstance,
+  largeReads: LargeReads,
   processor: DocumentProcessor,
 ): Promise<void> {
   const source = plan.sources[task.source];
@@ -72,7 +74,7 @@ export async function extractTask(
   try {
     const store = new DocumentStore(writing, folder, task.task, processor.bands);
     processor.startClock();
-    for await (const raw of openSource(source, task, plan, reading, observer)) {
+    for await (const raw of openSource(source, task, plan, reading, largeReads, observer)) {
       processor.endStep('read');
       const stored = processor.process(raw, source, stats);
       if (stored === undefined) continue;
@@ -98,6 +100,7 @@ function openSource(
   task: InputTask,
   plan: CurationPlan,
   connection: DuckDBConnection,
+  largeReads: LargeReads,
   observer: SourceObserver,
 ): AsyncIterable<RawDocument> | Iterable<RawDocument> {
   switch (source.type) {
@@ -106,7 +109,7 @@ function openSource(
     case 'jsonl':
       return readJsonl(source, task.root, task.files, plan.seed, observer);
     case 'parquet':
-      return readParquet(source, task.root, task.files, plan.seed, connection, observer);
+      return readParquet(source, task.root, task.files, plan.seed, connection, largeReads, observer);
     case 'warc':
       return readWarc(source, task.root, task.files, plan.seed, observer);
     case 'mathProblems':

@@ -94,6 +94,13 @@ describe('lockFolder', () => {
 });
 
 describe('curate', () => {
+  it('refuses a folder that its database cannot use, and does not make it', async () => {
+    const plan = { sources: [{ type: 'mathProblems' as const, name: 'm', documents: 5 }] };
+    const outputFolder = join(root, 'out?', 'a');
+    await expect(curate(plan, { outputFolder })).rejects.toMatchObject({ code: 'OPTION_INVALID', value: outputFolder });
+    expect(await readdir(root)).toEqual([]);
+  });
+
   it('refuses a folder that another process works in, continues after that was killed, and shares a finished one', async () => {
     const plan = { sources: [{ type: 'mathProblems' as const, name: 'm', documents: 20_000 }] };
     const outputFolder = join(root, 'out');

@@ -17,6 +17,8 @@ export interface MemoryBudget {
   workerHeapMebibytes: number;
   /** DuckDB's limit in a worker; beyond it, it spills to disk. The same for any number of workers. */
   workerDatabaseMebibytes: number;
+  /** DuckDB's limit in the one worker at a time that unpacks large pages of a Parquet file. */
+  largeReadMebibytes: number;
   /** DuckDB's limit while the main thread groups. */
   mainDatabaseMebibytes: number;
 }
@@ -33,6 +35,8 @@ const bytesPerCharacter = 48;
 /** Outside of heap and database: read-ahead, decompression, tables of n-grams, freed memory that the allocator keeps. */
 const workerOutsideMebibytes = 48;
 const workerDatabaseMebibytes = 128;
+/** Two unpacked pages of 100 MB, DuckDB's largest, one packed, and rows. */
+const largeReadMebibytes = 448;
 const smallestMainDatabase = 192;
 
 /** @throws CurationError `OPTION_INVALID` when the limit is too small for the largest document of the plan. */
@@ -43,7 +47,11 @@ export function planMemory(plan: CurationPlan, workers: number, memoryLimit = de
       remedy: 'Give a number of bytes.',
     });
   }
-  const available = Math.floor(memoryLimit / mebibyte) - processMebibytes;
+  const largeReads = plan.sources.some(({ type }) => type === 'parquet')
+    ? largeReadMebibytes - workerDatabaseMebibytes
+    : 0;
+  const whole = Math.floor(memoryLimit / mebibyte) - processMebibytes;
+  const available = whole - largeReads;
   const largest = largestDocument(plan);
   const filtered = Math.min(largest, largestAfterLength(plan));
   const workerHeapMebibytes =
@@ -53,14 +61,15 @@ export function planMemory(plan: CurationPlan, workers: number, memoryLimit = de
   if (available < needed) {
     throw new CurationError('OPTION_INVALID', `memoryLimit is ${memoryLimit} bytes.`, {
       value: memoryLimit,
-      remedy: `This plan needs at least ${(processMebibytes + needed) * mebibyte}: raise it, or let in smaller documents (maximumLineBytes, maximumDocumentBytes, maximumRecordBytes, maximumFileBytes of the sources; maximumCharacters of the length filter).`,
+      remedy: `This plan needs at least ${(processMebibytes + largeReads + needed) * mebibyte}: raise it, or let in smaller documents (maximumLineBytes, maximumDocumentBytes, maximumRecordBytes, maximumFileBytes of the sources; maximumCharacters of the length filter).`,
     });
   }
   return {
     workers: Math.max(1, Math.min(workers, Math.floor(available / perWorker))),
     workerHeapMebibytes,
     workerDatabaseMebibytes,
-    mainDatabaseMebibytes: Math.floor(available * 0.6),
+    largeReadMebibytes,
+    mainDatabaseMebibytes: Math.floor(whole * 0.6),
   };
 }
 

@@ -46,6 +46,13 @@ export async function readFinished(
   plan: CurationPlan,
   planHash: string,
 ): Promise<CurateResult | undefined> {
+  if (outputFolder.includes('?')) {
+    // DuckDB puts its log's name before a question mark in the path of its database.
+    throw new CurationError('OPTION_INVALID', `The output folder ${outputFolder} has a question mark in its path.`, {
+      value: outputFolder,
+      remedy: 'Choose another.',
+    });
+  }
   const path = join(outputFolder, 'manifest.json');
   if (!(await exists(path))) return undefined;
   await claimFolder(outputFolder, plan, planHash);

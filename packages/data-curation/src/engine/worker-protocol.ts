@@ -12,6 +12,9 @@ export interface WorkerData {
   temporaryFolder: string;
   /** DuckDB's limit. */
   databaseMebibytes: number;
+  /** DuckDB's limit while a worker holds the slot of large reads. */
+  largeReadMebibytes: number;
+  largeReadSlot: SharedArrayBuffer;
 }
 
 export type WorkerJob =

@@ -2,9 +2,11 @@
  * Parquet, one document a row, read through DuckDB. DuckDB works on 2,048 rows at a time, which may be many gigabytes of text: where rows
  * are large by the file's own account, and where its memory limit says so, fewer rows are asked for at once. After damage it goes on with the
  * next row group.
- * Memory: about 24 MiB of text, or one row of at most `maximumDocumentBytes`.
+ * Memory: about 24 MiB of text, or one row of at most `maximumDocumentBytes`. Where even one row needs more, since a page has to be unpacked as
+ * a whole, the rows go through a file of JSON lines, which DuckDB writes with as much memory as `LargeReads` grants.
  */
 
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { CurationError } from '../errors.js';
@@ -15,10 +17,20 @@ import { hash32 } from '../util/hash.js';
 import { sqlFile, sqlIdentifier, sqlString } from '../util/sql.js';
 import { streamedRows } from '../util/streamed-rows.js';
 import { UnreadableFile } from './decompress.js';
+import { readLines } from './line-reader.js';
 import type { InputFile, RawDocument, SourceObserver } from './raw-document.js';
 
 const vectorRows = 2048;
 const windowBytes = 24 * 1024 * 1024;
+/** Of rows that go through a file: each window unpacks its pages again. */
+const largeWindowBytes = 64 * 1024 * 1024;
+
+/** Memory beyond the usual limit of the connection. */
+export interface LargeReads {
+  run(connection: DuckDBConnection, read: () => Promise<void>): Promise<void>;
+  /** A folder for files that last as long as a read. */
+  scratch: string;
+}
 
 export async function* readParquet(
   source: ParquetSourcePlan,
@@ -26,6 +38,7 @@ export async function* readParquet(
   files: readonly InputFile[],
   seed: number,
   connection: DuckDBConnection,
+  largeReads: LargeReads,
   observer: SourceObserver,
 ): AsyncGenerator<RawDocument> {
   for (const file of files) {
@@ -51,7 +64,7 @@ export async function* readParquet(
       continue;
     }
     const hasLicense = source.licenseField !== undefined && columns.get(source.licenseField) === 'VARCHAR';
-    for await (const event of readRows(connection, path, source, hasLicense)) {
+    for await (const event of readRows(connection, largeReads, path, source, hasLicense)) {
       if ('reason' in event) {
         const rows = event.first === event.last ? event.first : `${event.first}-${event.last}`;
         observer.onBadInput(`${location}#${rows}`, event.reason);
@@ -100,6 +113,7 @@ interface Damage {
 /** Every row in order, and the rows that cannot be read. */
 async function* readRows(
   connection: DuckDBConnection,
+  largeReads: LargeReads,
   path: string,
   source: ParquetSourcePlan,
   hasLicense: boolean,
@@ -108,19 +122,24 @@ async function* readRows(
   const license = hasLicense ? sqlIdentifier(source.licenseField!) : 'NULL';
   const wanted = `CASE WHEN strlen(${text}) <= ${source.maximumDocumentBytes} THEN ${text} END`;
   const groups = await rowGroups(connection, path, source.textField);
+  const rowsBetween = (first: number, end: number) =>
+    `SELECT strlen(${text}) AS bytes, ${wanted} AS text, ${license} AS license FROM read_parquet(${sqlFile(path)}, file_row_number = true)
+     WHERE file_row_number >= ${first} AND file_row_number < ${end}`;
   let next = 0;
   let smallest = Infinity;
+  let isLarge = false;
   let onlyOneGroup = false;
   for (const window of rowWindows(groups)) {
     while (next < window.end) {
-      const groupEnd = groups.find((group) => group.end > next)!.end;
-      const end = Math.min(next + Math.min(smallest, window.step), onlyOneGroup ? groupEnd : window.end);
+      const group = groups.find(({ end }) => end > next)!;
+      const rowsOfLargeWindow = Math.ceil((largeWindowBytes * group.rows) / Math.max(1, group.bytes));
+      const step = isLarge ? rowsOfLargeWindow : window.step;
+      const end = Math.min(next + Math.min(smallest, step), onlyOneGroup ? group.end : window.end);
+      const rows = isLarge
+        ? rowsByWayOfFile(connection, largeReads, rowsBetween(next, end), source.maximumDocumentBytes)
+        : rowsOfQuery(connection, rowsBetween(next, end));
       try {
-        const result = await connection.stream(
-          `SELECT strlen(${text}), ${wanted}, ${license} FROM read_parquet(${sqlFile(path)}, file_row_number = true)
-           WHERE file_row_number >= ${next} AND file_row_number < ${end}`,
-        );
-        for await (const [bytes, value, rowLicense] of streamedRows(result)) {
+        for await (const [bytes, value, rowLicense] of rows) {
           yield {
             row: next++,
             text: typeof value === 'string' ? value : undefined,
@@ -129,24 +148,57 @@ async function* readRows(
           };
         }
         next = end;
+        smallest *= 2;
       } catch (error) {
         if (!(error instanceof Error) || CurationError.isInstance(error)) throw error;
         const noMemory = isOutOfMemory(error);
+        if (noMemory && !isLarge) {
+          isLarge = true;
+          continue;
+        }
         if (noMemory && end - next > 1) {
           smallest = Math.max(1, Math.floor(Math.min(end - next, vectorRows) / 8));
           continue;
         }
-        if (!noMemory && end > groupEnd) {
+        if (!noMemory && end > group.end) {
           // DuckDB reads ahead: rows that stand before the damage may not have come.
           onlyOneGroup = true;
           continue;
         }
-        const last = noMemory ? end : groupEnd;
+        const last = noMemory ? end : group.end;
         const reason = noMemory ? 'row too large for the memory' : `damaged (${firstLine(error)})`;
         yield { first: next + 1, last, reason };
         next = last;
       }
     }
+  }
+}
+
+async function* rowsOfQuery(connection: DuckDBConnection, query: string): AsyncGenerator<unknown[]> {
+  yield* streamedRows(await connection.stream(query));
+}
+
+/** The three values of each row of a query, which DuckDB writes to a file with more memory; read from it with less. */
+async function* rowsByWayOfFile(
+  connection: DuckDBConnection,
+  largeReads: LargeReads,
+  query: string,
+  maximumDocumentBytes: number,
+): AsyncGenerator<unknown[]> {
+  const file = join(largeReads.scratch, 'rows.jsonl');
+  try {
+    await largeReads.run(connection, async () => {
+      await connection.run(`COPY (${query}) TO ${sqlString(file)} (FORMAT json)`);
+    });
+    // JSON writes a byte as six at most.
+    for await (const event of readLines(file, 'none', 6 * maximumDocumentBytes + 1024 * 1024)) {
+      if (event.kind === 'end') return;
+      if (event.kind !== 'line') throw new Error(event.kind === 'long' ? 'a licence of megabytes' : event.reason);
+      const { bytes, text, license } = JSON.parse(event.bytes.toString()) as Record<string, unknown>;
+      yield [bytes ?? null, text, license];
+    }
+  } finally {
+    await rm(file, { force: true });
   }
 }
 

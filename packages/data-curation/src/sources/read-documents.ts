@@ -3,6 +3,8 @@
  * as one text a file. Order: by name. Memory: one document and the list of files.
  */
 
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { DuckDBInstance } from '@duckdb/node-api';
 import { CurationError } from '../errors.js';
@@ -55,14 +57,16 @@ async function* open(root: string, file: InputFile, options: ReadDocumentsOption
   } else if (/\.(?:warc|wet)(?:\.gz|\.zstd?)?$/.test(file.path)) {
     yield* readWarc(warcSourceSchema.parse({ type: 'warc', ...common }), root, [file], 0, observer);
   } else if (file.path.endsWith('.parquet')) {
-    const instance = await DuckDBInstance.create(':memory:', { threads: '1', memory_limit: '256MiB' });
+    const instance = await DuckDBInstance.create(':memory:', { threads: '1', memory_limit: '448MiB' });
     const connection = await instance.connect();
+    const scratch = await mkdtemp(join(tmpdir(), 'documents-'));
     try {
       const source = parquetSourceSchema.parse({ type: 'parquet', ...common, textField });
-      yield* readParquet(source, root, [file], 0, connection, observer);
+      yield* readParquet(source, root, [file], 0, connection, { scratch, run: (_, read) => read() }, observer);
     } finally {
       connection.closeSync();
       instance.closeSync();
+      await rm(scratch, { recursive: true, force: true });
     }
   } else {
     const source = folderSourceSchema.parse({ type: 'folder', ...common, path: root, license: 'unknown' });
