@@ -46,7 +46,7 @@ describe('filters against examples worked from their papers', () => {
 function renderTable(): string {
   const parts = [
     '# Filters, rule by rule',
-    'Each rule was worked by hand at its limit, on one side and on the other; `test/filter-examples` holds the texts and a test runs them.\nThis page is written from that table.',
+    'Each rule was worked by hand at its limit, most on both sides of it; `test/filter-examples` holds the texts and a test runs them.\nThis page is written from that table.',
   ];
   for (const filter of new Set(filterExamples.map((example) => example.filter))) {
     const rows = filterExamples
