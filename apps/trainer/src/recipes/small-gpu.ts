@@ -10,6 +10,7 @@
  */
 import { defineRecipe } from '../recipe/define-recipe.js';
 
+// Shares follow what the text of this workspace gives: about 10 million tokens of code and half a million of documentation.
 const optimizer = { beta1: 0.9, beta2: 0.95, weightDecay: 0.1 };
 const peak = 1.5e-3;
 const tokensPerStep = 131_072;
@@ -48,8 +49,8 @@ export const smallGpu = defineRecipe({
   },
   tokenizer: { vocabularySize: 12_288, preTokenizer: 'llama3-single-digits', trainingBytesPerDomain: 16_000_000 },
   generatedDocuments: [
-    { type: 'repetition', domain: 'repetition', documents: 20_000, tokens: [60, 1000] },
-    { type: 'retrieval', domain: 'lookup', documents: 20_000, facts: [1, 6], questions: 6 },
+    { type: 'repetition', domain: 'repetition', documents: 30_000, tokens: [60, 1000] },
+    { type: 'retrieval', domain: 'lookup', documents: 40_000, facts: [1, 6], questions: 6 },
     { type: 'retrieval', domain: 'retrieval', documents: 6000, tokens: [400, 2048], facts: [1, 8], questions: 8 },
     {
       type: 'retrieval',
@@ -99,12 +100,12 @@ export const smallGpu = defineRecipe({
         tokens: 90_000_000,
         learningRate: { type: 'warmupStableDecay', peak, warmup: { steps: 60 } },
         mixture: {
-          documentation: { share: 0.17 },
-          code: { share: 0.4 },
-          maths: { share: 0.13 },
-          repetition: { share: 0.1 },
-          lookup: { share: 0.1 },
-          retrieval: { share: 0.1 },
+          documentation: { share: 0.03 },
+          code: { share: 0.42 },
+          maths: { share: 0.16 },
+          repetition: { share: 0.13 },
+          lookup: { share: 0.13 },
+          retrieval: { share: 0.13 },
         },
         optimizer,
       },
@@ -115,9 +116,9 @@ export const smallGpu = defineRecipe({
         tokens: 40_000_000,
         learningRate: { type: 'warmupStableDecay', peak, decay: { fraction: 1 }, final: peak / 10 },
         mixture: {
-          documentation: { share: 0.2, topFraction: { start: 1, end: 0.5 } },
-          code: { share: 0.35, topFraction: { start: 1, end: 0.4 } },
-          maths: { share: 0.2 },
+          documentation: { share: 0.05, topFraction: { start: 1, end: 0.5 } },
+          code: { share: 0.4, topFraction: { start: 1, end: 0.4 } },
+          maths: { share: 0.25 },
           repetition: { share: 0.05 },
           lookup: { share: 0.1 },
           retrieval: { share: 0.1 },
@@ -174,8 +175,7 @@ export const smallGpu = defineRecipe({
         mixture: {
           'retrieval-131072': { share: 0.6 },
           'retrieval-32768': { share: 0.1 },
-          code: { share: 0.15, minimumDocumentTokens: 8192 },
-          documentation: { share: 0.05, minimumDocumentTokens: 8192 },
+          code: { share: 0.2, minimumDocumentTokens: 8192 },
           maths: { share: 0.1 },
         },
         optimizer,
@@ -237,7 +237,6 @@ export const smallGpu = defineRecipe({
   maths: { difficulty: [1], heldoutFraction: 0.05, maximumNewTokens: 48 },
   evaluation: {
     tokensPerDomain: 200_000,
-    // A prompt is fitted to its length to the token, which takes the processor many seconds at the longest.
     needle: { lengths: [2048, 8192, 32_768, 131_072], depths: [0, 0.5, 1], samples: 1 },
     mathProblems: 300,
   },
