@@ -6,6 +6,7 @@ import { DuckDBInstance } from '@duckdb/node-api';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { curate } from '../src/engine/curate.js';
 import { verifyCuration } from '../src/engine/verify.js';
+import type { CurateResult } from '../src/engine/types.js';
 import { CurationError } from '../src/errors.js';
 import type { CurationPlanInput } from '../src/plan/schema.js';
 import { writeCorpus } from './corpus.js';
@@ -13,6 +14,8 @@ import { hashFolder } from './folder-hash.js';
 
 let root: string;
 let plan: CurationPlanInput;
+/** Of one worker; the others are measured by it. */
+let result: CurateResult;
 
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), 'curation-'));
@@ -28,6 +31,7 @@ beforeAll(async () => {
     mixture: { targets: { code: 0.3, documentation: 0.5, maths: 0.2 } },
     output: { shardBytes: 250_000 },
   };
+  result = await curate(plan, { outputFolder: join(root, 'one'), workers: 1 });
 });
 
 afterAll(async () => {
@@ -43,9 +47,8 @@ async function rowsOf(paths: readonly string[]): Promise<Record<string, unknown>
   return reader.getRowObjects();
 }
 
-describe('curate', () => {
+describe.concurrent('curate', () => {
   it('writes shards, held-out documents, a manifest and reports that agree with each other', async () => {
-    const result = await curate(plan, { outputFolder: join(root, 'one'), workers: 1 });
     const rows = await rowsOf(result.shards.map((shard) => shard.path));
     expect(Object.keys(rows[0])).toEqual([
       'id',

@@ -65,8 +65,10 @@ describe('memory', () => {
   it.skipIf(!existsSync('/proc/self/smaps_rollup'))(
     'stays below the limit and hardly grows with four times the input',
     async () => {
-      const small = await peakOf(await writeInput('small', 2), join(root, 'small-out'));
-      const large = await peakOf(await writeInput('large', 8), join(root, 'large-out'));
+      const [small, large] = await Promise.all([
+        peakOf(await writeInput('small', 2), join(root, 'small-out')),
+        peakOf(await writeInput('large', 8), join(root, 'large-out')),
+      ]);
       console.log(`peak ${small.toFixed(0)} MiB, with four times the input ${large.toFixed(0)} MiB`);
       expect(large).toBeLessThan(memoryLimit / mebibyte);
       expect(large - small).toBeLessThan(allowedGrowth);

@@ -96,16 +96,18 @@ export function fitCalibration(examples: readonly ScoredExample[], labels: numbe
 }
 
 /**
- * What the probabilities should be: not 1 for the label that an example has, but what n examples of a label warrant, (n + 1) / (n + labels).
- * So a few examples that are all right do not make a classifier certain (Platt 1999, "Probabilistic outputs for support vector machines", 2.2).
+ * What the probabilities should be: not 1 for the label that an example has, but what n examples of a label in a row warrant under
+ * Jeffreys' prior, (n + 1/2) / (n + 1). So a few examples that are all right do not make a classifier certain, as smoothed targets keep
+ * Platt's from being (Platt 1999, "Probabilistic outputs for support vector machines", 2.2, which takes the uniform prior: too
+ * cautious for a good classifier with few examples).
  */
 function smoothedTargets(examples: readonly ScoredExample[]): Float64Array[] {
   const labels = examples[0].scores.length;
   const counts = new Float64Array(labels);
   for (const { label } of examples) counts[label]++;
   const byLabel = Array.from(counts, (count, label) => {
-    const target = new Float64Array(labels).fill(1 / (count + labels));
-    target[label] = (count + 1) / (count + labels);
+    const target = new Float64Array(labels).fill(0.5 / (count + 1) / (labels - 1));
+    target[label] = (count + 0.5) / (count + 1);
     return target;
   });
   return examples.map(({ label }) => byLabel[label]);

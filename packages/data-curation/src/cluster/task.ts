@@ -49,15 +49,16 @@ export interface CurationTaskOptions extends Pick<CurateOptions, 'signal' | 'onP
 export async function runCurationTask(options: CurationTaskOptions): Promise<void> {
   const outputFolder = resolve(options.outputFolder);
   const isFinished = () => exists(join(outputFolder, 'manifest.json'));
-  if (await isFinished()) return;
-  try {
-    await runOpenTask(options, outputFolder);
-  } catch (error) {
-    // Another process may finish the run at any moment, and takes the work folder away under this one.
-    if (!(await isFinished())) throw error;
-    // What this one wrote there meanwhile may have kept the folder from going.
-    await removeWorkFolder(workFolder(outputFolder));
+  if (!(await isFinished())) {
+    try {
+      await runOpenTask(options, outputFolder);
+    } catch (error) {
+      // Another process may finish the run at any moment, and takes the work folder away under this one.
+      if (!(await isFinished())) throw error;
+    }
   }
+  // A task killed between the manifest and here, or what this one wrote meanwhile, may have left some of it.
+  if (await isFinished()) await removeWorkFolder(workFolder(outputFolder));
 }
 
 async function runOpenTask(options: CurationTaskOptions, outputFolder: string): Promise<void> {

@@ -19,7 +19,7 @@ import type { InputTask } from '../sources/inventory.js';
 import { takeInventory } from '../sources/inventory.js';
 import { canonicalJson } from '../util/canonical-json.js';
 import { LineFile } from '../util/line-file.js';
-import { removeLeftovers, sha256OfText, writeFileWhole } from '../util/files.js';
+import { againIfRemoved, removeLeftovers, sha256OfText, writeFileWhole } from '../util/files.js';
 import type { TaskResult } from './extract-task.js';
 import { contaminatedPath } from './extract-task.js';
 import { lockFolder } from './folder-lock.js';
@@ -333,7 +333,7 @@ export class CurationRun {
       const { documents, textBytes, sha256 } = await readJson<ShardResult>(shardResultPath(job));
       outputs[job.heldout ? 'heldout' : 'shards'].push({ path: job.path, documents, textBytes, sha256 });
     }
-    const inputs = await this.#listInputs(tasks);
+    const inputs = await againIfRemoved(() => this.#listInputs(tasks));
     const reportText = `${canonicalJson(report, 2)}\n`;
     const html = renderReport(report);
     await writeFileWhole(join(this.outputFolder, 'report.json'), reportText);
@@ -344,7 +344,7 @@ export class CurationRun {
       decontamination:
         this.plan.decontamination === undefined
           ? undefined
-          : { path: 'decontamination.jsonl', sha256: await this.#listContaminated(results) },
+          : { path: 'decontamination.jsonl', sha256: await againIfRemoved(() => this.#listContaminated(results)) },
       plan: this.plan,
       planHash: this.planHash,
       outputFolder: this.outputFolder,

@@ -54,6 +54,23 @@ describe('lockFolder', () => {
     expect((await readLock()).pid).toBe(process.pid);
   });
 
+  it('removes what killed processes left beside it, and nothing of living ones', async () => {
+    const child = spawn('true');
+    await once(child, 'exit');
+    const lock = await lockFolder(root);
+    const owner = await readLock();
+    await lock.release();
+    const folder = join(lockPath(root), '..');
+    await mkdir(folder, { recursive: true });
+    const write = (name: string, content: string) => writeFile(join(folder, `lock.json.${name}.partial`), content);
+    await write('a', JSON.stringify({ ...owner, pid: child.pid }));
+    await write('b', '{"pid": ');
+    await write('stale-c', JSON.stringify({ ...owner, processStart: '1' }));
+    await write('d', JSON.stringify(owner));
+    await lockFolder(root);
+    expect((await readdir(folder)).sort()).toEqual(['lock.json', 'lock.json.d.partial']);
+  });
+
   it.each([
     ['a process number that was given again', { processStart: '1' }],
     ['a machine that was restarted', { boot: 'another' }],

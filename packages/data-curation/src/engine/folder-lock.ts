@@ -6,9 +6,9 @@
  */
 
 import { randomUUID } from 'node:crypto';
-import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { link, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { CurationError } from '../errors.js';
 import { workFolder } from './work-folder.js';
 
@@ -47,7 +47,10 @@ export async function lockFolder(outputFolder: string): Promise<FolderLock> {
     // A few turns: others may take the lock over, or tidy the folder, at the same time.
     for (let attempt = 0; attempt < 5; attempt++) {
       await writeFile(temporary, text, { flush: true });
-      if (await linked(temporary, path)) return { release: () => release(path, text) };
+      if (await linked(temporary, path)) {
+        await removeLeftovers(path, owner.token);
+        return { release: () => release(path, text) };
+      }
       const found = await readFile(path, 'utf8').catch(() => undefined);
       if (found === undefined) continue;
       const other = parseOwner(found);
@@ -73,7 +76,8 @@ async function linked(temporary: string, path: string): Promise<boolean> {
       await writeFile(path, await readFile(temporary), { flag: 'wx', flush: true });
       return true;
     } catch (second) {
-      if ((second as NodeJS.ErrnoException).code === 'EEXIST') return false;
+      const { code: secondCode } = second as NodeJS.ErrnoException;
+      if (secondCode === 'EEXIST' || secondCode === 'ENOENT') return false;
       throw second;
     }
   }
@@ -87,8 +91,21 @@ async function setAside(path: string, stale: string, token: string): Promise<voi
   } catch {
     return;
   }
-  if ((await readFile(aside, 'utf8')) !== stale) await linked(aside, path);
+  // One that the next owner has tidied away was stale.
+  const found = await readFile(aside, 'utf8').catch(() => stale);
+  if (found !== stale) await linked(aside, path);
   await rm(aside, { force: true });
+}
+
+/** Removes what processes that were killed while they took or put aside the lock have left beside it. */
+async function removeLeftovers(path: string, ownToken: string): Promise<void> {
+  for (const name of await readdir(dirname(path))) {
+    const isTemporary = name.startsWith(`${basename(path)}.`) && name.endsWith('.partial');
+    if (!isTemporary || name.includes(ownToken)) continue;
+    const leftover = join(dirname(path), name);
+    const owner = parseOwner(await readFile(leftover, 'utf8').catch(() => ''));
+    if (owner === undefined || !(await isAlive(owner))) await rm(leftover, { force: true });
+  }
 }
 
 async function release(path: string, text: string): Promise<void> {

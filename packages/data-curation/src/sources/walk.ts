@@ -26,9 +26,9 @@ export async function listFiles(path: string, options: WalkOptions): Promise<{ r
   try {
     found = await stat(path);
   } catch (error) {
-    throw new CurationError('INPUT_NOT_FOUND', `The source path ${path} cannot be read.`, {
+    throw new CurationError('INPUT_NOT_FOUND', `The path ${path} cannot be read.`, {
       value: path,
-      remedy: 'Check sources[].path.',
+      remedy: 'Check the path (in a plan: sources[].path).',
       cause: error,
     });
   }

@@ -17,10 +17,10 @@ export async function writeFileWhole(path: string, content: string | Uint8Array)
 /**
  * Lets `write` fill a temporary file beside `path`, then fsyncs and renames it. The temporary name is random, since on a shared
  * folder two machines may have the same process id. The folder has to exist: a process that outlived its run, whose folder was
- * removed, must fail here and not bring the folder back. Another process may take the temporary file for a leftover: then it is written again.
+ * removed, must fail here and not bring the folder back.
  */
 export async function produceFile(path: string, write: (temporaryPath: string) => Promise<void>): Promise<void> {
-  for (let attempt = 1; ; attempt++) {
+  await againIfRemoved(async () => {
     const temporary = `${path}.${randomBytes(6).toString('hex')}${temporarySuffix}`;
     try {
       await write(temporary);
@@ -31,9 +31,19 @@ export async function produceFile(path: string, write: (temporaryPath: string) =
         await handle.close();
       }
       await rename(temporary, path);
-      return;
     } catch (error) {
       await rm(temporary, { force: true });
+      throw error;
+    }
+  });
+}
+
+/** A process that tidies up may take the temporary file of another for a leftover: then it is written again, some times at most. */
+export async function againIfRemoved<T>(write: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await write();
+    } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || attempt === writeAttempts) throw error;
     }
   }
