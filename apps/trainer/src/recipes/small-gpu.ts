@@ -6,15 +6,14 @@
  * piece at full length; a sixth of them is what blocks compute again. At 35 % of an H100's 989 TFLOP/s, what larger matrices reach, that
  * is four minutes; at 20 %, likelier with matrices 512 wide, seven. Curation, tokenisation, sampling and evaluation come on
  * top: two minutes or so, mostly the processor's. Learning rates are guesses from the quickstart's and the width. Memory: a pass of 131,072 tokens
- * keeps some 130 kB a token in bfloat16 in pre-training, 17 GB, and 20 kB a token where blocks are computed again.
+ * keeps some 130 kB a token in bfloat16 in pre-training, 17 GB, and some 35 kB a token where blocks are computed again.
  */
 import { defineRecipe } from '../recipe/define-recipe.js';
 
-// Shares follow what the text of this workspace gives: about 10 million tokens of code and half a million of documentation.
 const optimizer = { beta1: 0.9, beta2: 0.95, weightDecay: 0.1 };
 const peak = 1.5e-3;
 const tokensPerStep = 131_072;
-/** Memory for length: see model-core. */
+/** Memory for length, against a third more work. */
 const recomputeBlocks = true;
 
 export const smallGpu = defineRecipe({
@@ -99,6 +98,7 @@ export const smallGpu = defineRecipe({
         tokensPerStep,
         tokens: 90_000_000,
         learningRate: { type: 'warmupStableDecay', peak, warmup: { steps: 60 } },
+        // What this workspace's text gives: about 10 million tokens of code and half a million of documentation.
         mixture: {
           documentation: { share: 0.03 },
           code: { share: 0.42 },
