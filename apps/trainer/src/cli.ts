@@ -11,10 +11,11 @@ import type { RunCommandOptions } from './commands/run.js';
 import { explainError } from './terminal/explain-error.js';
 import { interruptible } from './terminal/interruptible.js';
 import { ownVersion } from './run/environment.js';
-import { builtInRecipes } from './recipes/index.js';
+import { builtInRecipeNames } from './recipes/index.js';
 import { stageIds } from './run/stage-context.js';
 
 const logLevels = ['quiet', 'info', 'debug'] as const;
+const backendNames = ['native', 'wasm', 'cpu', 'cuda', 'tensorflow'] as const;
 
 function port(value: string): number {
   const number = Number(value);
@@ -34,7 +35,7 @@ const program = new Command('xgen')
   .exitOverride()
   .showHelpAfterError('(xgen --help lists the commands)');
 
-const recipeHelp = `a built-in recipe (${Object.keys(builtInRecipes).join(', ')}) or a .ts, .js or .json file`;
+const recipeHelp = `a built-in recipe (${builtInRecipeNames.join(', ')}) or a .ts, .js or .json file`;
 
 function addRunCommand(name: string, description: string, only?: (typeof stageIds)[number]): void {
   program
@@ -78,8 +79,11 @@ program
   .description("serve a run's final model (or any model folder) on an OpenAI-compatible endpoint with a chat page")
   .argument('[folder]', 'a run folder or a model folder', 'runs/quickstart')
   .option('-p, --port <port>', 'port on 127.0.0.1 (0 takes a free one)', port, 8080)
+  .addOption(
+    new Option('--backend <name>', "what to compute on (default: as the run's recipe says)").choices(backendNames),
+  )
   .addOption(logLevelOption())
-  .action((folder: string, options: { port: number; logLevel: string }) =>
+  .action((folder: string, options: { port: number; backend?: (typeof backendNames)[number]; logLevel: string }) =>
     interruptible(async (signal) => (await import('./commands/serve.js')).serveCommand(folder, options, signal)),
   );
 

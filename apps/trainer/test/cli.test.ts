@@ -35,6 +35,11 @@ describe('xgen', () => {
     }
   });
 
+  it('says which recipes there are, and which one nobody has tried', async () => {
+    const { stdout } = await xgen(['run', '--help'], folder);
+    expect(stdout.replace(/\s+/g, ' ')).toContain('quickstart, smoke, small-gpu (untried on a GPU so far)');
+  });
+
   it('doctor says which backend will run and why', async () => {
     const { code, stdout } = await xgen(['doctor'], folder);
     expect(code).toBe(0);

@@ -11,8 +11,16 @@ export interface Finished {
   stderr: string;
 }
 
-export function startXgen(args: readonly string[], cwd: string): { child: ChildProcess; done: Promise<Finished> } {
-  const child = spawn(process.execPath, [cli, ...args], { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
+export function startXgen(
+  args: readonly string[],
+  cwd: string,
+  { node = [], env = {} }: { node?: readonly string[]; env?: Record<string, string> } = {},
+): { child: ChildProcess; done: Promise<Finished> } {
+  const child = spawn(process.execPath, [...node, cli, ...args], {
+    cwd,
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   let stdout = '';
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));

@@ -31,7 +31,7 @@ export async function runCommand(recipeName: string, options: RunCommandOptions,
   const folder = options.output ?? join('runs', recipe.name);
   const run = await RunFolder.open(folder, recipe, { resume: options.resume, minimumFreeBytes });
   try {
-    const backend = await startBackend(recipe);
+    const backend = await startBackend(recipe.compute);
     const machine = describeMachine();
     say(`xgen ${recipe.name}: ${recipe.description}`);
     say(

@@ -1,20 +1,25 @@
 /** `xgen serve`: the final model of a run, or any model folder with a tokenizer, behind an OpenAI-compatible endpoint. */
 import { existsSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
-import { initializeBackend } from '@xgen-small/kernels';
+import type { BackendName } from '@xgen-small/kernels';
 import { CausalLanguageModel } from '@xgen-small/model-core';
 import { createServer } from '@xgen-small/serve';
 import { TrainerError } from '../errors.js';
+import type { Recipe } from '../recipe/recipe-schema.js';
 import { RunFolder } from '../run/run-folder.js';
+import { startBackend } from '../run/start-backend.js';
 import { openTokenizer, plainMessages } from '../stages/model-files.js';
 
 export async function serveCommand(
   folder: string,
-  options: { port: number; logLevel: string },
+  options: { port: number; backend?: BackendName; logLevel: string },
   signal: AbortSignal,
 ): Promise<void> {
-  const { modelFolder, modelName } = await findModel(folder);
-  const backend = await initializeBackend();
+  const { modelFolder, modelName, compute } = await findModel(folder);
+  const backend = await startBackend({
+    ...(compute ?? { matmulPrecision: 'float32' }),
+    backend: options.backend ?? compute?.backend ?? 'auto',
+  });
   const log = (text: string): void => {
     if (options.logLevel !== 'quiet') process.stdout.write(`${text}\n`);
   };
@@ -53,8 +58,10 @@ export async function serveCommand(
   model.dispose();
 }
 
-/** A run folder's `model/`, or a folder that itself holds a model. */
-export async function findModel(folder: string): Promise<{ modelFolder: string; modelName: string }> {
+/** A run folder's `model/` and what its recipe computes with, or a folder that itself holds a model. */
+export async function findModel(
+  folder: string,
+): Promise<{ modelFolder: string; modelName: string; compute?: Recipe['compute'] }> {
   const path = resolve(folder);
   if (existsSync(join(path, 'config.json'))) return { modelFolder: path, modelName: basename(path) };
   if (existsSync(join(path, 'recipe.json'))) {
@@ -70,7 +77,7 @@ export async function findModel(folder: string): Promise<{ modelFolder: string; 
         },
       );
     }
-    return { modelFolder: join(path, 'model'), modelName: `xgen-small-${recipe.name}` };
+    return { modelFolder: join(path, 'model'), modelName: `xgen-small-${recipe.name}`, compute: recipe.compute };
   }
   throw new TrainerError('INVALID_ARGUMENT', `${path} is neither a run folder nor a model folder.`, {
     value: folder,

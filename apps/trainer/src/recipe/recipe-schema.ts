@@ -32,6 +32,8 @@ const generatedDocumentsSchema = z.discriminatedUnion('type', [
     documents: count,
     /** Tokens of a document, drawn between the two; default: facts and questions alone. */
     tokens: range.optional(),
+    /** Fill documents up to the length drawn; default: up to a fifth shorter, and faster to make. */
+    fillWhole: z.boolean().optional(),
     facts: range,
     questions: count,
   }),

@@ -2,8 +2,11 @@
 import { initializeBackend, setMatmulPrecision, setThreadCount, type InitializedBackend } from '@xgen-small/kernels';
 import type { Recipe } from '../recipe/recipe-schema.js';
 
-export async function startBackend(recipe: Recipe): Promise<InitializedBackend> {
-  const { backend, threads, matmulPrecision } = recipe.compute;
+export async function startBackend({
+  backend,
+  threads,
+  matmulPrecision,
+}: Recipe['compute']): Promise<InitializedBackend> {
   const started = await initializeBackend(backend === 'auto' ? {} : { preferred: backend });
   if (threads !== undefined) setThreadCount(threads);
   setMatmulPrecision(matmulPrecision);

@@ -117,6 +117,7 @@ function documentsOf(
     filler: texts,
     length,
     measure,
+    fillWhole: options.fillWhole,
     facts: options.facts,
     questions: options.questions,
     templates: retrievalTemplates,

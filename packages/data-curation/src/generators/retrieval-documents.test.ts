@@ -45,6 +45,20 @@ describe('generateRetrievalDocuments', () => {
     expect(words(document.text)).toBeGreaterThan(260);
   });
 
+  it('fills documents that measure less as a whole than in pieces', () => {
+    // Like a tokenizer that saves a token at each border.
+    const words = (text: string) => 2 + text.split(/\s+/).filter(Boolean).length;
+    const options = { seed: 3, count: 20, filler, length: 3000, measure: words };
+    const shortest = (fillWhole: boolean) =>
+      Math.min(...generateRetrievalDocuments({ ...options, fillWhole }).map(({ text }) => words(text)));
+    expect(shortest(false)).toBeLessThan(2800);
+    expect(shortest(true)).toBeGreaterThan(2980);
+    for (const { text, facts } of generateRetrievalDocuments({ ...options, fillWhole: true })) {
+      expect(words(text)).toBeLessThanOrEqual(3000);
+      for (const { name, value } of facts) expect(text).toContain(`The secret code of ${name} is ${value}.`);
+    }
+  });
+
   it('takes other templates', () => {
     const templates = {
       ...defaultRetrievalTemplates,

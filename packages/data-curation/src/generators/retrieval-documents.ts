@@ -33,6 +33,9 @@ export const retrievalWords: readonly string[] = (
   'quilt rocket shadow thunder valley whistle'
 ).split(' ');
 
+/** How many sentences `fillWhole` looks at for one that still fits. */
+const sentencesTried = 64;
+
 /** @throws CurationError `OPTION_INVALID` for a wrong option, no filler, or a length too small for the facts and questions. */
 export function generateRetrievalDocuments(options: RetrievalDocumentOptions): RetrievalDocument[] {
   return [...retrievalDocuments(options)];
@@ -99,8 +102,15 @@ export function* retrievalDocuments(options: RetrievalDocumentOptions): Generato
       target,
       `at least ${fixed}, which the ${factCount} facts and ${asked.length} questions alone need`,
     );
-    const body = length === undefined ? [] : fillTo(sentences, target - fixed, measure, random);
+    const filler = new FillerCursor(sentences, random);
+    const body = length === undefined ? [] : filler.take(target - fixed, measure);
     let { text, facts } = plant(body, planted, templates);
+    while (options.fillWhole === true && body.length > 0) {
+      const more = filler.take(target - measure(`${text}\n\n${tail}\n`), measure, sentencesTried);
+      if (more.length === 0) break;
+      body.push(...more);
+      ({ text, facts } = plant(body, planted, templates));
+    }
     // The pieces were measured apart: the whole may be a little longer.
     while (body.length > 0 && measure(`${text}\n\n${tail}\n`) > target) {
       body.pop();
@@ -133,33 +143,44 @@ function splitSentences(text: string): string[] {
   );
 }
 
-/** Consecutive sentences from a random place, going on with the next document at an end, up to `target`. */
-function fillTo(
-  documents: readonly (readonly string[])[],
-  target: number,
-  measure: (text: string) => number,
-  random: () => number,
-): string[] {
-  let document = Math.floor(random() * documents.length);
-  let sentence = Math.floor(random() * documents[document].length);
-  const result: string[] = [];
-  let length = 0;
-  while (length < target) {
-    const next = documents[document][sentence];
-    if (next === undefined) {
-      document = (document + 1) % documents.length;
-      sentence = 0;
-      const last = result.length - 1;
-      if (last >= 0) result[last] = `${result[last].trimEnd()}\n\n`;
-      continue;
-    }
-    const added = measure(next);
-    if (length + added > target) break;
-    result.push(next);
-    length += Math.max(1, added);
-    sentence++;
+/** Sentences from a random place on, going on with the next document at an end. */
+class FillerCursor {
+  private document = 0;
+  private sentence = 0;
+
+  constructor(
+    private readonly documents: readonly (readonly string[])[],
+    random: () => number,
+  ) {
+    if (documents.length === 0) return;
+    this.document = Math.floor(random() * documents.length);
+    this.sentence = Math.floor(random() * documents[this.document].length);
   }
-  return result;
+
+  /** The next sentences, up to `target` in sum; so many that are too long are passed over before it stops. */
+  take(target: number, measure: (text: string) => number, passedOver = 0): string[] {
+    const result: string[] = [];
+    let length = 0;
+    while (length < target) {
+      const next = this.documents[this.document][this.sentence];
+      if (next === undefined) {
+        this.document = (this.document + 1) % this.documents.length;
+        this.sentence = 0;
+        const last = result.length - 1;
+        if (last >= 0) result[last] = `${result[last].trimEnd()}\n\n`;
+        continue;
+      }
+      const added = measure(next);
+      if (length + added > target) {
+        if (passedOver-- <= 0) break;
+      } else {
+        result.push(next);
+        length += Math.max(1, added);
+      }
+      this.sentence++;
+    }
+    return result;
+  }
 }
 
 function plant(

@@ -185,6 +185,14 @@ describe('errors', () => {
     ]);
   });
 
+  it('takes a context that the longest document falls short of by a thousandth, and no more', () => {
+    const long = tracedDocuments([{ length: 20 }, { length: 8184 }]);
+    const stage = (contextLength: number): PretrainStage =>
+      stageOf({ contextLength, tokensPerStep: contextLength, mixture: { text: { share: 1 } } });
+    expect(() => sampler(long, stage(8192))).not.toThrow();
+    expect(code(() => sampler(long, stage(8193)))).toEqual(['CONTEXT_TOO_LONG', expect.any(String)]);
+  });
+
   it('refuses more pieces than can be ordered', () => {
     const huge: TokenDocumentSource = {
       ...tracedDocuments([{ length: 20 }, { length: 20 }]),

@@ -23,7 +23,7 @@ export interface PretrainStageOptions {
   metricsEverySteps?: number;
   /** Loss on held-out documents in the metrics rows of every `everySteps` updates and of the last one. */
   heldOut?: HeldOutOptions;
-  /** Recompute each block's activations in the backward pass instead of keeping them; default false. */
+  /** Recompute each block's activations in the backward pass instead of keeping them; default: as the stage says. */
   recomputeBlocks?: boolean;
   /** How the final model is written: its storage type, and files to lie beside it (the tokenizer's). */
   modelFolder?: Pick<SaveOptions, 'dtype' | 'extraFiles' | 'maximumShardBytes'>;

@@ -96,6 +96,7 @@ export const pretrainStageSchema = z.strictObject({
   packingLookahead: count.max(65_536).default(64),
   prependBeginToken: z.boolean().optional(),
   lossOn: z.enum(['allTokens', 'markedTokens']).default('allTokens'),
+  recomputeBlocks: z.boolean().optional(),
   rope: z.strictObject({ base: z.number().positive(), scaling: ropeScaling.optional() }).optional(),
   maximumPositions: count.optional(),
 });

@@ -70,6 +70,8 @@ export interface PretrainStageInput {
   prependBeginToken?: boolean;
   /** Which tokens carry loss; default `allTokens`. `markedTokens` needs a source with loss masks. */
   lossOn?: 'allTokens' | 'markedTokens';
+  /** Recompute each block's activations in the backward pass: memory for long contexts, about a third more work. Default false. */
+  recomputeBlocks?: boolean;
   /** Rotary embedding of this stage; default: the model's. */
   rope?: RopeConfig;
   /** The model's `maximumPositions` from this stage on; default: the larger of the model's and `contextLength` when `rope` is given. */
@@ -93,6 +95,7 @@ export interface PretrainStage {
   packingLookahead: number;
   prependBeginToken?: boolean;
   lossOn: 'allTokens' | 'markedTokens';
+  recomputeBlocks?: boolean;
   rope?: RopeConfig;
   maximumPositions?: number;
 }
