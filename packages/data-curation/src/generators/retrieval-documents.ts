@@ -102,10 +102,10 @@ export function* retrievalDocuments(options: RetrievalDocumentOptions): Generato
       target,
       `at least ${fixed}, which the ${factCount} facts and ${asked.length} questions alone need`,
     );
-    const filler = new FillerCursor(sentences, random);
-    const body = length === undefined ? [] : filler.take(target - fixed, measure);
+    const filler = length === undefined ? undefined : new FillerCursor(sentences, random);
+    const body = filler?.take(target - fixed, measure) ?? [];
     let { text, facts } = plant(body, planted, templates);
-    while (options.fillWhole === true && body.length > 0) {
+    while (filler !== undefined && options.fillWhole === true && body.length > 0) {
       const more = filler.take(target - measure(`${text}\n\n${tail}\n`), measure, sentencesTried);
       if (more.length === 0) break;
       body.push(...more);
@@ -152,7 +152,6 @@ class FillerCursor {
     private readonly documents: readonly (readonly string[])[],
     random: () => number,
   ) {
-    if (documents.length === 0) return;
     this.document = Math.floor(random() * documents.length);
     this.sentence = Math.floor(random() * documents[this.document].length);
   }
