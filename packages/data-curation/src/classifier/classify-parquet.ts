@@ -8,13 +8,14 @@ import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { CurationError } from '../errors.js';
+import { columnTypes } from '../sources/parquet-file.js';
 import { canonicalJson } from '../util/canonical-json.js';
 import { produceFile } from '../util/files.js';
 import { LineFile } from '../util/line-file.js';
 import { sqlFile, sqlIdentifier, sqlString } from '../util/sql.js';
 import type { Classification } from './classification.js';
 import { addedFields, fieldTaken, predict } from './classification.js';
-import { columnsOf, openDatabase, readRows, rowGroups } from './parquet-rows.js';
+import { openDatabase, readRows, rowGroups } from './parquet-rows.js';
 
 /** A row group is encoded as a whole: see the shards of a curation. */
 const rowGroupBytes = 8 * 1024 * 1024;
@@ -63,7 +64,7 @@ async function checkColumns(
   input: string,
   classification: Classification,
 ): Promise<void> {
-  const columns = await columnsOf(connection, input).catch((error: unknown) => {
+  const columns = await columnTypes(connection, input).catch((error: unknown) => {
     throw unreadable(input, error instanceof Error ? error.message.split('\n')[0] : String(error), error);
   });
   const type = columns.get(classification.textField);

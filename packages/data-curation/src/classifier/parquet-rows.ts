@@ -4,13 +4,12 @@
  * before the rows wanted, so that reading piece by piece costs little. Memory: DuckDB's limit, and one row.
  */
 
-import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { DuckDBInstance } from '@duckdb/node-api';
 import { CurationError } from '../errors.js';
-import { readLines } from '../sources/line-reader.js';
-import { sqlFile, sqlIdentifier, sqlString } from '../util/sql.js';
+import { columnTypes, isOutOfMemory, parquetTable, rowsByWayOfFile } from '../sources/parquet-file.js';
+import { sqlFile, sqlIdentifier } from '../util/sql.js';
 import type { FileRecord } from './record-files.js';
 
 /** Longer ones are not read. */
@@ -35,14 +34,6 @@ export async function openDatabase(scratch: string): Promise<{ connection: DuckD
       instance.closeSync();
     },
   };
-}
-
-/** Name → type. @throws what DuckDB says when the file is no Parquet. */
-export async function columnsOf(connection: DuckDBConnection, path: string): Promise<Map<string, string>> {
-  const reader = await connection.runAndReadAll(
-    `DESCRIBE SELECT * FROM read_parquet(${sqlFile(path)}, hive_partitioning = false)`,
-  );
-  return new Map(reader.getRows().map(([name, type]) => [String(name), String(type)]));
 }
 
 interface RowGroup {
@@ -75,7 +66,7 @@ export async function* readRows(
   const piece = join(scratch, 'rows.jsonl');
   let next = 0;
   try {
-    const columns = await columnsOf(connection, path);
+    const columns = await columnTypes(connection, path);
     const selected = fields.map((field, index) => {
       const name = sqlIdentifier(field);
       const value = !columns.has(field) ? 'NULL' : columns.get(field) === 'VARCHAR' ? name : `CAST(${name} AS VARCHAR)`;
@@ -86,23 +77,24 @@ export async function* readRows(
     let most = Infinity;
     while (next < total) {
       const end = Math.min(windowEnd(groups, next), next + most);
+      const rows = rowsByWayOfFile(
+        `SELECT ${selected.join(', ')} FROM ${parquetTable(path)} WHERE file_row_number >= ${next} AND file_row_number < ${end}`,
+        piece,
+        maximumRecordBytes,
+        (statement) => connection.run(statement),
+      );
       try {
-        await connection.run(
-          `COPY (SELECT ${selected.join(', ')} FROM read_parquet(${sqlFile(path)}, file_row_number = true, hive_partitioning = false)
-           WHERE file_row_number >= ${next} AND file_row_number < ${end}) TO ${sqlString(piece)} (FORMAT json)`,
-        );
+        for await (const row of rows) {
+          next++;
+          yield row === undefined
+            ? { number: next, values: [], problem: `row longer than ${maximumRecordBytes} bytes` }
+            : { number: next, values: fields.map((_, index) => row[`f${index}`] ?? undefined) };
+        }
       } catch (error) {
-        if (!(error instanceof Error) || !/^Out of Memory/i.test(error.message) || end - next === 1) throw error;
+        // Before the first row of a piece: the piece is written as a whole.
+        if (!isOutOfMemory(error) || end - next === 1) throw error;
         most = Math.ceil((end - next) / 8);
         continue;
-      }
-      for await (const event of readLines(piece, 'none', maximumRecordBytes)) {
-        if (event.kind === 'line') {
-          const row = JSON.parse(event.bytes.toString()) as Record<string, unknown>;
-          yield { number: ++next, values: fields.map((_, index) => row[`f${index}`] ?? undefined) };
-        } else if (event.kind === 'long') {
-          yield { number: ++next, values: [], problem: `row longer than ${maximumRecordBytes} bytes` };
-        }
       }
       if (next !== end) throw new Error(`row ${next + 1} is missing`);
     }
@@ -110,8 +102,6 @@ export async function* readRows(
     if (CurationError.isInstance(error) || !(error instanceof Error)) throw error;
     const reason = error.message.split('\n')[0].replaceAll(path, 'file').slice(0, 200);
     yield { number: 0, values: [], problem: `not readable as Parquet after row ${next} (${reason})` };
-  } finally {
-    await rm(piece, { force: true });
   }
 }
 

@@ -6,7 +6,6 @@
  * a whole, the rows go through a file of JSON lines, which DuckDB writes with as much memory as `LargeReads` grants.
  */
 
-import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { CurationError } from '../errors.js';
@@ -17,7 +16,7 @@ import { hash32 } from '../util/hash.js';
 import { sqlFile, sqlIdentifier, sqlString } from '../util/sql.js';
 import { streamedRows } from '../util/streamed-rows.js';
 import { UnreadableFile } from './decompress.js';
-import { readLines } from './line-reader.js';
+import { columnTypes, isOutOfMemory, parquetTable, rowsByWayOfFile } from './parquet-file.js';
 import type { InputFile, RawDocument, SourceObserver } from './raw-document.js';
 
 const vectorRows = 2048;
@@ -123,7 +122,7 @@ async function* readRows(
   const wanted = `CASE WHEN strlen(${text}) <= ${source.maximumDocumentBytes} THEN ${text} END`;
   const groups = await rowGroups(connection, path, source.textField);
   const rowsBetween = (first: number, end: number) =>
-    `SELECT strlen(${text}) AS bytes, ${wanted} AS text, ${license} AS license FROM read_parquet(${sqlFile(path)}, file_row_number = true)
+    `SELECT strlen(${text}) AS bytes, ${wanted} AS text, ${license} AS license FROM ${parquetTable(path)}
      WHERE file_row_number >= ${first} AND file_row_number < ${end}`;
   let next = 0;
   let smallest = Infinity;
@@ -136,7 +135,7 @@ async function* readRows(
       const step = isLarge ? rowsOfLargeWindow : window.step;
       const end = Math.min(next + Math.min(smallest, step), onlyOneGroup ? group.end : window.end);
       const rows = isLarge
-        ? rowsByWayOfFile(connection, largeReads, rowsBetween(next, end), source.maximumDocumentBytes)
+        ? largeRowsOfQuery(connection, largeReads, rowsBetween(next, end), source.maximumDocumentBytes)
         : rowsOfQuery(connection, rowsBetween(next, end));
       try {
         for await (const [bytes, value, rowLicense] of rows) {
@@ -178,27 +177,23 @@ async function* rowsOfQuery(connection: DuckDBConnection, query: string): AsyncG
   yield* streamedRows(await connection.stream(query));
 }
 
-/** The three values of each row of a query, which DuckDB writes to a file with more memory; read from it with less. */
-async function* rowsByWayOfFile(
+/** The three values of each row of a query, which DuckDB writes to a file with more memory. */
+async function* largeRowsOfQuery(
   connection: DuckDBConnection,
   largeReads: LargeReads,
   query: string,
   maximumDocumentBytes: number,
 ): AsyncGenerator<unknown[]> {
   const file = join(largeReads.scratch, 'rows.jsonl');
-  try {
-    await largeReads.run(connection, async () => {
-      await connection.run(`COPY (${query}) TO ${sqlString(file)} (FORMAT json)`);
-    });
-    // JSON writes a byte as six at most.
-    for await (const event of readLines(file, 'none', 6 * maximumDocumentBytes + 1024 * 1024)) {
-      if (event.kind === 'end') return;
-      if (event.kind !== 'line') throw new Error(event.kind === 'long' ? 'a licence of megabytes' : event.reason);
-      const { bytes, text, license } = JSON.parse(event.bytes.toString()) as Record<string, unknown>;
-      yield [bytes ?? null, text, license];
-    }
-  } finally {
-    await rm(file, { force: true });
+  // JSON writes a byte as six at most.
+  const rows = rowsByWayOfFile(query, file, 6 * maximumDocumentBytes + 1024 * 1024, (statement) =>
+    largeReads.run(connection, async () => {
+      await connection.run(statement);
+    }),
+  );
+  for await (const row of rows) {
+    if (row === undefined) throw new Error('a licence of megabytes');
+    yield [row.bytes ?? null, row.text, row.license];
   }
 }
 
@@ -240,15 +235,6 @@ function rowWindows(groups: readonly RowGroup[]): RowWindow[] {
     else windows.push({ end, step });
   }
   return windows;
-}
-
-async function columnTypes(connection: DuckDBConnection, path: string): Promise<Map<string, string>> {
-  const reader = await connection.runAndReadAll(`DESCRIBE SELECT * FROM read_parquet(${sqlFile(path)})`);
-  return new Map(reader.getRows().map(([name, type]) => [String(name), String(type)]));
-}
-
-function isOutOfMemory(error: Error): boolean {
-  return /^Out of Memory/i.test(error.message);
 }
 
 function firstLine(error: unknown): string {
