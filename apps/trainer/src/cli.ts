@@ -11,11 +11,11 @@ import type { RunCommandOptions } from './commands/run.js';
 import { explainError } from './terminal/explain-error.js';
 import { interruptible } from './terminal/interruptible.js';
 import { ownVersion } from './run/environment.js';
+import { backendNames } from './recipe/backend-names.js';
 import { builtInRecipeNames } from './recipes/index.js';
 import { stageIds } from './run/stage-context.js';
 
 const logLevels = ['quiet', 'info', 'debug'] as const;
-const backendNames = ['native', 'wasm', 'cpu', 'cuda', 'tensorflow'] as const;
 
 function port(value: string): number {
   const number = Number(value);

@@ -8,6 +8,7 @@ import {
   type LabelledPath,
 } from '@xgen-small/data-curation';
 import { TrainerError } from '../errors.js';
+import { domainName } from '../recipe/recipe-schema.js';
 import { formatCount, formatPercent, formatTable } from '../terminal/format.js';
 import { createProgressDisplay } from '../terminal/progress-display.js';
 import { ReasonCounts } from '../terminal/reason-counts.js';
@@ -22,9 +23,6 @@ export interface ClassifierTrainOptions {
   seed: number;
   onBadInput: 'fail' | 'skip';
 }
-
-/** What a curation's mixture can name. */
-const domainName = /^[a-z][a-z0-9-]{0,31}$/;
 
 export async function classifierTrainCommand(
   files: readonly string[],
@@ -85,7 +83,7 @@ function checkLabels(kind: 'quality' | 'domain', label: string, labels: readonly
       },
     );
   }
-  const wrong = labels.find((name) => !domainName.test(name));
+  const wrong = labels.find((name) => !domainName.safeParse(name).success);
   if (kind === 'domain' && wrong !== undefined) {
     throw new TrainerError('INVALID_ARGUMENT', `The label "${wrong}" cannot be the name of a domain.`, {
       value: wrong,

@@ -14,13 +14,14 @@ import {
 import { parsePretrainStage, type PretrainStageInput } from '@xgen-small/pretrain';
 import { z } from 'zod';
 import { TrainerError } from '../errors.js';
+import { backendNames } from './backend-names.js';
 
 const count = z.int().positive();
 const seed = z.int().nonnegative();
 const range = z
   .tuple([count, count])
   .refine(([low, high]) => low <= high, 'the first number must not exceed the second');
-const domainName = z.string().regex(/^[a-z][a-z0-9-]{0,31}$/, 'lower-case letters, digits and hyphens');
+export const domainName = z.string().regex(/^[a-z][a-z0-9-]{0,31}$/, 'lower-case letters, digits and hyphens');
 const stageName = z.string().regex(/^[a-z0-9][a-z0-9-]*$/, 'lower-case letters, digits and hyphens');
 
 /** Documents made for training on, beside the curated ones. Each entry is a domain of its own in the mixtures. */
@@ -59,7 +60,7 @@ export const recipeSchema = z.strictObject({
   seed: seed.default(0),
   compute: z
     .strictObject({
-      backend: z.enum(['auto', 'cuda', 'native', 'tensorflow', 'wasm', 'cpu']).default('auto'),
+      backend: z.enum(['auto', ...backendNames]).default('auto'),
       /** Default: one a core. Results don't depend on it. */
       threads: count.max(1024).optional(),
       matmulPrecision: z.enum(['float32', 'tensorfloat32', 'bfloat16']).default('float32'),

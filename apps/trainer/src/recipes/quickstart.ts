@@ -8,6 +8,7 @@
  * teach. docs/log.md has the runs that led here, the failed ones too.
  */
 import { defineRecipe } from '../recipe/define-recipe.js';
+import { workspaceSources } from './workspace-sources.js';
 
 const optimizer = { beta1: 0.9, beta2: 0.98, weightDecay: 0 };
 const peak = 3e-3;
@@ -19,22 +20,7 @@ export const quickstart = defineRecipe({
   curation: {
     seed: 1,
     sources: [
-      {
-        type: 'folder',
-        name: 'documentation',
-        path: 'node_modules/.pnpm',
-        include: ['**/*.md', '**/*.mdx', '**/*.rst'],
-        maximumFileBytes: 200_000,
-      },
-      {
-        type: 'folder',
-        name: 'source-code',
-        path: 'node_modules/.pnpm',
-        include: ['**/*.d.ts', '**/*.ts', '**/*.js', '**/*.mjs', '**/*.cjs'],
-        exclude: ['**/*.min.js'],
-        maximumFileBytes: 200_000,
-        byteBudget: 40_000_000,
-      },
+      ...workspaceSources({ maximumFileBytes: 200_000, codeBytes: 40_000_000 }),
       { type: 'mathProblems', name: 'maths', documents: 9000, difficulty: [1], heldoutFraction: 0.05 },
     ],
     heldout: { fraction: 0.05 },

@@ -9,6 +9,7 @@
  * keeps some 130 kB a token in bfloat16 in pre-training, 17 GB, and some 35 kB a token where blocks are computed again.
  */
 import { defineRecipe } from '../recipe/define-recipe.js';
+import { workspaceSources } from './workspace-sources.js';
 
 const optimizer = { beta1: 0.9, beta2: 0.95, weightDecay: 0.1 };
 const peak = 1.5e-3;
@@ -25,22 +26,7 @@ export const smallGpu = defineRecipe({
   curation: {
     seed: 1,
     sources: [
-      {
-        type: 'folder',
-        name: 'documentation',
-        path: 'node_modules/.pnpm',
-        include: ['**/*.md', '**/*.mdx', '**/*.rst'],
-        maximumFileBytes: 1_000_000,
-      },
-      {
-        type: 'folder',
-        name: 'source-code',
-        path: 'node_modules/.pnpm',
-        include: ['**/*.d.ts', '**/*.ts', '**/*.js', '**/*.mjs', '**/*.cjs'],
-        exclude: ['**/*.min.js'],
-        maximumFileBytes: 1_000_000,
-        byteBudget: 160_000_000,
-      },
+      ...workspaceSources({ maximumFileBytes: 1_000_000, codeBytes: 160_000_000 }),
       { type: 'mathProblems', name: 'maths', documents: 60_000, difficulty: [1], heldoutFraction: 0.05 },
     ],
     heldout: { fraction: 0.03 },

@@ -15,7 +15,7 @@ import { TrainerError } from '../errors.js';
 import type { PipelineStage } from '../run/stage-context.js';
 import { describePreferences } from '../report/describe-preferences.js';
 import { mathsProblems, mathsPrompt } from './maths-data.js';
-import { filesOfFolder, loadStageModel, loadTokenizer } from './model-files.js';
+import { filesOfFolder, jsonLines, loadStageModel, loadTokenizer } from './model-files.js';
 import { relativeTo } from './paths.js';
 
 export const directPreferenceStage: PipelineStage = {
@@ -107,7 +107,3 @@ export const directPreferenceStage: PipelineStage = {
     }
   },
 };
-
-function jsonLines(records: readonly object[]): string {
-  return records.map((record) => `${JSON.stringify(record)}\n`).join('');
-}

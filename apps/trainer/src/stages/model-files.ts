@@ -55,3 +55,8 @@ export function plainMessages(template: ChatTemplate): {
     endOfTurnTokens: template.endOfTurnTokens,
   };
 }
+
+/** Records as the contents of a JSON Lines file. */
+export function jsonLines(records: readonly object[]): string {
+  return records.map((record) => `${JSON.stringify(record)}\n`).join('');
+}

@@ -6,7 +6,7 @@ import { mkdir } from 'node:fs/promises';
 import type { PipelineStage } from '../run/stage-context.js';
 import { formatCount } from '../terminal/format.js';
 import { mathsConversation, mathsProblems } from './maths-data.js';
-import { filesOfFolder, loadStageModel, loadTokenizer } from './model-files.js';
+import { filesOfFolder, jsonLines, loadStageModel, loadTokenizer } from './model-files.js';
 import { relativeTo } from './paths.js';
 
 export const supervisedStage: PipelineStage = {
@@ -23,10 +23,7 @@ export const supervisedStage: PipelineStage = {
       [trainFile, mathsProblems(recipe, 'sft', recipe.sft.problems)],
       [heldOutFile, mathsProblems(recipe, 'sftHeldOut', recipe.sft.heldOutProblems)],
     ] as const) {
-      await writeFileAtomic(
-        file,
-        problems.map((problem) => `${JSON.stringify(mathsConversation(problem))}\n`).join(''),
-      );
+      await writeFileAtomic(file, jsonLines(problems.map(mathsConversation)));
     }
     const model = await loadStageModel(context, 'extend');
     try {
