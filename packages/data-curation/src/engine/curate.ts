@@ -4,11 +4,9 @@
  * the input only. Cost: each document is read once and its text written twice (part, shard).
  */
 
-import { createReadStream } from 'node:fs';
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import { createInterface } from 'node:readline';
 import { refuseSubmitted } from '../cluster/cluster-run.js';
 import { CurationError } from '../errors.js';
 import type { CurationPlan, CurationPlanInput } from '../plan/schema.js';
@@ -18,12 +16,10 @@ import { downloadSources } from '../sources/download.js';
 import type { InputTask } from '../sources/inventory.js';
 import { takeInventory } from '../sources/inventory.js';
 import { canonicalJson } from '../util/canonical-json.js';
-import { LineFile } from '../util/line-file.js';
 import { againIfRemoved, removeLeftovers, sha256OfText, writeFileWhole } from '../util/files.js';
 import type { TaskResult } from './extract-task.js';
-import { contaminatedPath } from './extract-task.js';
 import { lockFolder } from './folder-lock.js';
-import type { CurationManifest } from './manifest.js';
+import { listContaminated, listInputs } from './output-lists.js';
 import { buildManifest } from './manifest.js';
 import type { MemoryBudget } from './memory-budget.js';
 import { planMemory } from './memory-budget.js';
@@ -335,7 +331,9 @@ export class CurationRun {
       const { documents, textBytes, sha256 } = await readJson<ShardResult>(shardResultPath(job));
       outputs[job.heldout ? 'heldout' : 'shards'].push({ path: job.path, documents, textBytes, sha256 });
     }
-    const inputs = await againIfRemoved(() => this.#listInputs(tasks));
+    const inputs = await againIfRemoved(() =>
+      listInputs(this.outputFolder, this.plan, tasks, (task) => this.#taskResult(task)),
+    );
     const reportText = `${canonicalJson(report, 2)}\n`;
     const html = renderReport(report);
     await writeFileWhole(join(this.outputFolder, 'report.json'), reportText);
@@ -346,7 +344,10 @@ export class CurationRun {
       decontamination:
         this.plan.decontamination === undefined
           ? undefined
-          : { path: 'decontamination.jsonl', sha256: await againIfRemoved(() => this.#listContaminated(results)) },
+          : {
+              path: 'decontamination.jsonl',
+              sha256: await againIfRemoved(() => listContaminated(this.outputFolder, this.#folder.tasks, results)),
+            },
       plan: this.plan,
       planHash: this.planHash,
       outputFolder: this.outputFolder,
@@ -363,39 +364,5 @@ export class CurationRun {
       processorTimings: this.#processorTimings,
       documentTimings: this.#pool.timings,
     });
-  }
-
-  /** Every input file with its hash. */
-  async #listInputs(tasks: readonly InputTask[]): Promise<CurationManifest['inputs']> {
-    const path = 'inputs.jsonl';
-    const list = new LineFile(join(this.outputFolder, path));
-    let files = 0;
-    let bytes = 0;
-    try {
-      for (const task of tasks) {
-        for (const input of (await this.#taskResult(task)).inputs) {
-          list.add(canonicalJson({ source: this.plan.sources[task.source].name, ...input }));
-          files++;
-          bytes += input.bytes;
-        }
-      }
-      return { path, files, bytes, sha256: list.finish() };
-    } finally {
-      list.discard();
-    }
-  }
-
-  /** Joins the tasks' lists of documents that share text with an evaluation item; returns the hash of the whole. */
-  async #listContaminated(tasks: readonly StoredTask[]): Promise<string> {
-    const list = new LineFile(join(this.outputFolder, 'decontamination.jsonl'));
-    try {
-      for (const { task } of tasks) {
-        const lines = createInterface({ input: createReadStream(contaminatedPath(this.#folder.tasks, task)) });
-        for await (const line of lines) list.add(line);
-      }
-      return list.finish();
-    } finally {
-      list.discard();
-    }
   }
 }
