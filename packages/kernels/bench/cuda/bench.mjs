@@ -36,6 +36,7 @@ const { values: options } = parseArgs({
     conformance: { type: 'string', default: join(folder, 'cuda-conformance.js') },
     torch: { type: 'string' },
     case: { type: 'string' }, // this one, here: what the program calls itself with
+    profile: { type: 'boolean', default: false }, // with --case: one step or token in the range of `ncu --profile-from-start off`, not timed
     rehearse: { type: 'boolean', default: false },
   },
 });
@@ -156,6 +157,15 @@ function repeatedNormal(shape, deviation) {
   return tf.reshape(tf.slice(tf.tile(block, [times]), [0], [size]), shape);
 }
 
+/** One call in the range that a profiler from outside records. */
+function profile(run) {
+  const { addon } = tf.backend();
+  addon.setProfiling(true);
+  run();
+  addon.setProfiling(false);
+  return { profiled: true };
+}
+
 function timeTraining({ preset: presetName, length, sequences, recompute, bfloat16Moments }) {
   const preset = presets[presetName];
   const decoder = createDecoder(preset, 1, { recomputeBlocks: recompute ?? false, normal: repeatedNormal });
@@ -166,6 +176,7 @@ function timeTraining({ preset: presetName, length, sequences, recompute, bfloat
     const losses = [];
     for (let i = 0; i < 3; i++) losses.push(step.run(batch));
     synchronizeDevice();
+    if (options.profile) return profile(() => step.run(batch));
     resetDeviceMemoryPeaks();
     const times = [];
     for (let i = 0; i < Number(options.steps); i++) {
@@ -199,6 +210,7 @@ function timeDecoding({ preset: presetName, batch, prompt = 512, tokens = 128 })
   try {
     decodingRun.advance(8);
     synchronizeDevice();
+    if (options.profile) return profile(() => decodingRun.advance(1));
     const times = [];
     for (let i = 0; i < 3; i++) {
       const before = performance.now();

@@ -1,6 +1,6 @@
 /**
  * The conformance suite on one backend without a test runner, for machines that have none: a line of JSON for each failure and one for the
- * sum. `node cuda-conformance.js [cuda | native | cpu]`; the bundle (bundle.mjs) builds it.
+ * sum. `node cuda-conformance.js [cuda | native | cpu] [OPERATION]`; the bundle (bundle.mjs) builds it.
  */
 import { activate } from '../../src/backends/tfjs-adapters';
 import { compareRun, expectationOf, runCase } from '../../src/conformance/check-case';
@@ -11,6 +11,7 @@ import { type BackendName, initializeBackend, setMatmulPrecision } from '../../s
 const tolerances = { float32: 1e-5, tensorfloat32: 1e-3, bfloat16: 1e-2 } as const;
 
 const name = (process.argv[2] ?? 'cuda') as BackendName;
+const only = process.argv[3];
 const started = await initializeBackend({ preferred: name });
 if (started.name !== name) throw new Error(started.warnings.join(' '));
 await activate(name);
@@ -22,6 +23,7 @@ for (const precision of ['float32', 'tensorfloat32', 'bfloat16'] as const) {
   if (setMatmulPrecision(precision) !== precision) continue;
   const storesRounded = precision === 'bfloat16' && activeCudaBackend() !== undefined;
   for (const declaration of operations) {
+    if (only !== undefined && declaration.operation !== only) continue;
     const rounded = precision !== 'float32' && (declaration.usesMatmulPrecision || storesRounded);
     if (precision !== 'float32' && !rounded) continue;
     const exact = declaration.tolerance ?? tolerances.float32;

@@ -65,6 +65,8 @@ export interface CudaAddon {
   readSync(array: Handle, type: PhysicalType, target: Uint8Array): void;
   read(array: Handle, type: PhysicalType, target: Uint8Array): Promise<void>;
   synchronizeDevice(): void;
+  /** Opens or closes the range that a profiler attached from outside records; waits for the device first. */
+  setProfiling(on: boolean): void;
   statistics(): CudaMemory;
   resetPeaks(): void;
   releaseCached(): void;

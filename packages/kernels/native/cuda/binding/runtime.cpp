@@ -158,6 +158,13 @@ napi_value synchronizeDevice(const DeviceCall& call) {
   return nullptr;
 }
 
+// Whether a profiler from outside records what follows; waits for what came before.
+napi_value setProfiling(const DeviceCall& call) {
+  synchronize(call.stream());
+  set_profiling(call.boolean(0));
+  return nullptr;
+}
+
 napi_value holders(napi_env env, const std::vector<Allocator::Holder>& list) {
   napi_value result = nullptr;
   napi_create_array(env, &result);
@@ -237,6 +244,7 @@ const Registration kRuntimeFunctions[] = {
     XGEN_REGISTER_DEVICE(readSync),
     XGEN_REGISTER_DEVICE(read),
     XGEN_REGISTER_DEVICE(synchronizeDevice),
+    XGEN_REGISTER_DEVICE(setProfiling),
     XGEN_REGISTER_DEVICE(statistics),
     XGEN_REGISTER_DEVICE(resetPeaks),
     XGEN_REGISTER_DEVICE(releaseCached),

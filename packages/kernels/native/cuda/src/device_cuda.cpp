@@ -1,4 +1,5 @@
 // The device through CUDA's runtime, which is linked in statically: the addon loads on machines without a driver, and says so.
+#include <cuda_profiler_api.h>
 #include <cuda_runtime_api.h>
 
 #include <string>
@@ -117,6 +118,11 @@ Stream create_stream() {
 
 void destroy_stream(Stream stream) noexcept { cudaStreamDestroy(stream_of(stream)); }
 void synchronize(Stream stream) { check(cudaStreamSynchronize(stream_of(stream)), "Waiting for the device"); }
+
+void set_profiling(bool on) noexcept {
+  on ? cudaProfilerStart() : cudaProfilerStop();
+  cudaGetLastError();
+}
 
 Event create_event(bool timed) {
   cudaEvent_t event = nullptr;

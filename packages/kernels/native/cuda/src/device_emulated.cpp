@@ -102,6 +102,8 @@ void pinned_release(void* memory) noexcept { std::free(memory); }
 
 Stream create_stream() { return new EmulatedStream(); }
 void destroy_stream(Stream stream) noexcept { delete static_cast<EmulatedStream*>(stream); }
+void set_profiling(bool) noexcept {}
+
 void synchronize(Stream stream) {
   if (stream_of(stream).capturing) throw Error("CUDA_FAILURE", "A stream that is being captured cannot be waited for.");
 }

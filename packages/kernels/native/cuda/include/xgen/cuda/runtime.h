@@ -56,6 +56,8 @@ void pinned_release(void* memory) noexcept;
 Stream create_stream();
 void destroy_stream(Stream stream) noexcept;
 void synchronize(Stream stream);
+// Opens or closes the range that a profiler attached from outside records (ncu --profile-from-start off).
+void set_profiling(bool on) noexcept;
 
 // `timed` events can be compared with elapsed_milliseconds; others make the waiting thread sleep instead of spin.
 Event create_event(bool timed);
