@@ -121,6 +121,13 @@ export type XgLinearCrossEntropyGradInputs = {
 };
 export type XgLinearCrossEntropyGradAttrs = { ignoreIndex: number; needs?: boolean[] };
 
+/** Both in one pass, for a loss whose gradient with respect to every log-probability is `expectedGradient` → [logProbabilities [N], dHidden, dWeight]. */
+export const XgLinearCrossEntropyWithGradient = 'XgLinearCrossEntropyWithGradient';
+export type XgLinearCrossEntropyWithGradientAttrs = { ignoreIndex: number; expectedGradient: number };
+/** Fails, at the next read at the latest, where an element of dy [N] whose target counts is not `expectedGradient` → []. */
+export const XgExpectGradient = 'XgExpectGradient';
+export type XgExpectGradientInputs = { dy: TensorInfo; targets: TensorInfo };
+
 /**
  * One AdamW step over all parameters, in place, → []. Inputs, for i in 0 … count−1: `parameter<i>`, `gradient<i>`,
  * `firstMoment<i>`, `secondMoment<i>` (four of one shape), and `gradientScale` (scalar), by which every gradient is multiplied first.

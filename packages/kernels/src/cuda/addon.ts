@@ -214,6 +214,22 @@ export interface CudaAddon {
     dHidden: Handle,
     dWeight: Handle,
   ): void;
+  /** dy: the gradient of every log-probability. */
+  linearCrossEntropyWithGradient(
+    rows: number,
+    width: number,
+    vocabulary: number,
+    ignoreIndex: number,
+    dy: number,
+    hidden: Handle,
+    weight: Handle,
+    targets: Handle,
+    logProbabilities: Handle,
+    dHidden: Handle,
+    dWeight: Handle,
+  ): void;
+  /** Found wrong, it shows at the next read. */
+  expectGradient(rows: number, ignoreIndex: number, expected: number, dy: Handle, targets: Handle): void;
   /**
    * Lists of handles; a shadow of 0 is none. The last two are arrays of one float32 learning rate and one int32 step, used instead of the
    * numbers, or both 0.

@@ -116,6 +116,25 @@ describe.skipIf(missing !== undefined)(`the CUDA backend${missing === undefined 
     norm.dispose();
   });
 
+  test('a gradient that is not the expected one is an error', async () => {
+    const weight = tf.variable(tf.tensor2d(ramp(24 * 8), [24, 8]));
+    const hidden = tf.tensor2d(ramp(3 * 8), [3, 8]);
+    const targets = tf.tensor1d([1, -100, 7], 'int32');
+    const gradient = (factors: number[]): tf.Tensor => {
+      const loss = (): tf.Scalar => {
+        const logP = linearCrossEntropy(hidden, weight, targets, { expectedGradient: -0.5 });
+        return tf.sum(tf.mul(logP, tf.tensor1d(factors)));
+      };
+      return [...valueAndGradients(loss, [weight]).gradients.values()][0];
+    };
+    expect(await gradient([-0.5, 9, -0.5]).data()).toHaveLength(24 * 8);
+    await expect(gradient([-0.5, 0, -0.25]).data()).rejects.toMatchObject({
+      code: 'UNEXPECTED_GRADIENT',
+      message: expect.stringContaining('log-probability 2') as string,
+    });
+    weight.dispose();
+  });
+
   test('a weight has one bfloat16 copy, which AdamW keeps up to date', () => {
     setMatmulPrecision('bfloat16');
     const shape: [number, number] = [64, 32];

@@ -1,4 +1,5 @@
-import { tensor1d, zeros } from '@tensorflow/tfjs-core';
+import { sum, tensor1d, zeros } from '@tensorflow/tfjs-core';
+import { projectionWeights } from '../conformance/derivatives';
 import { type HostTensor, integers, normal, randomIds } from '../conformance/host-tensor';
 import { declareOperation, type OperationCase } from '../conformance/operation-declaration';
 import { XgLinearCrossEntropy, XgLinearCrossEntropyGrad } from '../kernel-names';
@@ -38,6 +39,13 @@ function reference(hidden: HostTensor, weight: HostTensor, targets: HostTensor, 
   });
 }
 
+/** What is summed is projected on one number: the gradient of every log-probability. */
+const summed = (one: OperationCase<LinearCrossEntropyOptions>): OperationCase<LinearCrossEntropyOptions> => ({
+  ...one,
+  name: `${one.name}, gradient known beforehand`,
+  attributes: { ...one.attributes, expectedGradient: projectionWeights(0, 1)[0] },
+});
+
 const ids = (...values: number[]) => tensor1d(values, 'int32');
 
 export const linearCrossEntropyOperation = declareOperation<LinearCrossEntropyOptions>({
@@ -54,6 +62,9 @@ export const linearCrossEntropyOperation = declareOperation<LinearCrossEntropyOp
     { ...crossEntropyCase(70, 96, 3000, { ignoreEvery: 7 }), large: true },
     crossEntropyCase(6, 8, 11, { ignoreEvery: 2, ignoreIndex: -1 }),
     crossEntropyCase(4, 8, 11, { ignoreEvery: 1 }),
+    summed(crossEntropyCase(13, 33, 50)),
+    summed(crossEntropyCase(33, 16, 257, { ignoreEvery: 3 })),
+    summed({ ...crossEntropyCase(70, 96, 3000, { ignoreEvery: 7 }), large: true }),
     {
       name: 'no rows',
       inputs: { hidden: normal([0, 4], 1), weight: normal([3, 4], 3), targets: integers([0], []) },
@@ -61,8 +72,14 @@ export const linearCrossEntropyOperation = declareOperation<LinearCrossEntropyOp
     },
   ],
   benchmark: () => crossEntropyCase(2048, 256, 8192),
-  run: ({ hidden, weight, targets }, options) => [linearCrossEntropy(hidden, weight, targets, options)],
-  reference: ({ hidden, weight, targets }, { ignoreIndex = -100 }) => [reference(hidden, weight, targets, ignoreIndex)],
+  run: ({ hidden, weight, targets }, options) => {
+    const logP = linearCrossEntropy(hidden, weight, targets, options);
+    return [options.expectedGradient === undefined ? logP : sum(logP)];
+  },
+  reference: ({ hidden, weight, targets }, { ignoreIndex = -100, expectedGradient }) => {
+    const logP = reference(hidden, weight, targets, ignoreIndex);
+    return [expectedGradient === undefined ? logP : Float64Array.of(logP.reduce((a, b) => a + b, 0))];
+  },
   failures: [
     {
       name: 'a target beyond the vocabulary',
@@ -90,6 +107,11 @@ export const linearCrossEntropyOperation = declareOperation<LinearCrossEntropyOp
       name: 'float targets',
       call: () => linearCrossEntropy(zeros([2, 4]), zeros([3, 4]), tensor1d([0, 1])),
       code: 'WRONG_DTYPE',
+    },
+    {
+      name: 'an infinite expectedGradient',
+      call: () => linearCrossEntropy(zeros([2, 4]), zeros([3, 4]), ids(0, 1), { expectedGradient: Infinity }),
+      code: 'WRONG_OPTION',
     },
     {
       name: 'a fractional ignoreIndex',

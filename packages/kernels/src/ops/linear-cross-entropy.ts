@@ -26,8 +26,16 @@ import {
   where,
   zerosLike,
 } from '@tensorflow/tfjs-core';
-import { XgLinearCrossEntropy, XgLinearCrossEntropyGrad } from '../kernel-names';
+import {
+  XgExpectGradient,
+  XgLinearCrossEntropy,
+  XgLinearCrossEntropyGrad,
+  XgLinearCrossEntropyWithGradient,
+} from '../kernel-names';
 import { checkpointed } from '../tape/checkpointed';
+import { KernelsError } from '../kernels-error';
+import { isRecording } from '../tape/engine-internals';
+import { acceptMissingGradients } from '../tape/missing-gradients';
 import { checkInteger, checkTensors } from './check-tensors';
 import { checkIdRange } from './check-values';
 import { matrixProduct } from './matrix-product';
@@ -36,6 +44,12 @@ import { hasKernel, runKernel } from './run-kernel';
 export interface LinearCrossEntropyOptions {
   /** Rows with this target count nothing: log-probability 0, no gradient. Default −100. */
   ignoreIndex?: number;
+  /**
+   * The gradient of the loss with respect to each log-probability, where it is one number known beforehand: −1/N for the mean negative
+   * log-likelihood. Backends that can then compute the gradients together with the logits, once instead of twice. A loss whose
+   * gradient is another fails with UNEXPECTED_GRADIENT (at the next read at the latest); rows that are ignored count nothing.
+   */
+  expectedGradient?: number;
 }
 
 /** Logits of a composed block never exceed so many elements. */
@@ -53,19 +67,31 @@ registerGradient({
   },
 });
 
+registerGradient({
+  kernelName: XgLinearCrossEntropyWithGradient,
+  inputsToSave: ['targets'],
+  outputsToSave: [false, true, true],
+  gradFunc: (dys, saved, attributes) => {
+    const [targets, dHidden, dWeight] = saved as [Tensor, Tensor, Tensor];
+    runKernel(XgExpectGradient, { dy: (dys as Tensor[])[0], targets }, attributes);
+    return { hidden: () => dHidden, weight: () => dWeight };
+  },
+});
+acceptMissingGradients(XgLinearCrossEntropyWithGradient);
+
 /**
  * log softmax(hidden · weightᵀ)[target] for every row.
  *
  * hidden float32 [N,D], weight float32 [V,D], targets int32 [N] (0 ≤ target < V, or ignoreIndex) → float32 [N], 0 where ignored.
  * Differentiable with respect to hidden and weight.
  *
- * @throws KernelsError WRONG_SHAPE, WRONG_DTYPE, WRONG_OPTION, OUT_OF_RANGE
+ * @throws KernelsError WRONG_SHAPE, WRONG_DTYPE, WRONG_OPTION, OUT_OF_RANGE, UNEXPECTED_GRADIENT
  */
 export function linearCrossEntropy(
   hidden: Tensor,
   weight: Tensor,
   targets: Tensor,
-  { ignoreIndex = -100 }: LinearCrossEntropyOptions = {},
+  { ignoreIndex = -100, expectedGradient }: LinearCrossEntropyOptions = {},
 ): Tensor1D {
   const { V } = checkTensors('linearCrossEntropy', {
     hidden: [hidden, 'float32', ['N', 'D']],
@@ -74,6 +100,21 @@ export function linearCrossEntropy(
   });
   checkInteger('linearCrossEntropy', 'ignoreIndex', ignoreIndex, -(2 ** 31));
   checkIdRange('linearCrossEntropy', 'targets', targets, V, ignoreIndex);
+  if (expectedGradient !== undefined) {
+    if (!Number.isFinite(expectedGradient)) {
+      throw new KernelsError(
+        'WRONG_OPTION',
+        `linearCrossEntropy: expectedGradient must be finite, but is ${expectedGradient}.`,
+        {
+          value: expectedGradient,
+        },
+      );
+    }
+    if (isRecording() && hasKernel(XgLinearCrossEntropyWithGradient)) {
+      const attributes = { ignoreIndex, expectedGradient };
+      return runKernel(XgLinearCrossEntropyWithGradient, { hidden, weight, targets }, attributes)[0] as Tensor1D;
+    }
+  }
   if (hasKernel(XgLinearCrossEntropy)) {
     return runKernel(XgLinearCrossEntropy, { hidden, weight, targets }, { ignoreIndex })[0] as Tensor1D;
   }

@@ -214,6 +214,8 @@ void Context::check_flags(const ErrorFlag* flags) {
       case DeviceError::targets: throw Error("OUT_OF_RANGE", who + ": targets[" + at + "] is " + value + ", outside the vocabulary.");
       case DeviceError::slots: throw Error("OUT_OF_RANGE", who + ": slots[" + at + "] is " + value + ", outside the cache.");
       case DeviceError::context_lengths: throw Error("OUT_OF_RANGE", who + ": contextLengths[" + at + "] is " + value + ", which does not fit its queries or blocks.");
+      case DeviceError::gradient:
+        throw Error("UNEXPECTED_GRADIENT", who + ": the loss's gradient with respect to log-probability " + at + " is not the expectedGradient that was given.");
       default: throw Error("OUT_OF_RANGE", who + ": blockTables[" + at + "] is " + value + ", outside the cache.");
     }
   }

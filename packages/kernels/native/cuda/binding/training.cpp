@@ -37,6 +37,28 @@ napi_value linearCrossEntropyGrad(const DeviceCall& call) {
   return nullptr;
 }
 
+// As linearCrossEntropy, then the gradient of every log-probability; hidden, weight, targets; log-probabilities, dHidden, dWeight or 0.
+napi_value linearCrossEntropyWithGradient(const DeviceCall& call) {
+  const CrossEntropyShape shape = cross_entropy_of(call);
+  const std::size_t hidden_count = product(shape.rows, shape.width), weight_count = product(shape.vocabulary, shape.width);
+  Context& context = call.context();
+  const Array hidden = call.floating(5, hidden_count);
+  const Workspace workspace(context, linear_cross_entropy_with_gradient_workspace_bytes(shape, hidden.type));
+  linear_cross_entropy_with_gradient(call.stream(), products_of(context), shape, hidden, call.floating(6, weight_count),
+                                     call.int32(7, shape.rows), static_cast<float>(call.real(4)), call.float32(8, shape.rows),
+                                     call.optional_floating(9, hidden_count), call.optional_float32(10, weight_count), workspace.data(),
+                                     context.flag(Checked::cross_entropy));
+  return nullptr;
+}
+
+// rows, ignoreIndex, expected, dy, targets: reports at the next read where dy is something else.
+napi_value expectGradient(const DeviceCall& call) {
+  const std::size_t rows = call.size(0);
+  expect_gradient(call.stream(), call.float32(3, rows), call.int32(4, rows), call.integer(1), rows, static_cast<float>(call.real(2)),
+                  call.context().flag(Checked::cross_entropy));
+  return nullptr;
+}
+
 // learningRate, beta1, beta2, epsilon, correction1, correction2, seed, weightDecay (Float32Array, one a parameter), gradientScale or 0, then
 // lists of parameters, shadows (0: none), gradients, first and second moments; then arrays of one learning rate and one step number that
 // count instead of the numbers, or 0.
@@ -120,7 +142,8 @@ napi_value sampleTokens(const DeviceCall& call) {
 }  // namespace
 
 const Registration kTrainingFunctions[] = {
-    XGEN_REGISTER_DEVICE(linearCrossEntropy), XGEN_REGISTER_DEVICE(linearCrossEntropyGrad), XGEN_REGISTER_DEVICE(adamW),
+    XGEN_REGISTER_DEVICE(linearCrossEntropy), XGEN_REGISTER_DEVICE(linearCrossEntropyGrad),
+    XGEN_REGISTER_DEVICE(linearCrossEntropyWithGradient), XGEN_REGISTER_DEVICE(expectGradient), XGEN_REGISTER_DEVICE(adamW),
     XGEN_REGISTER_DEVICE(globalNorm),         XGEN_REGISTER_DEVICE(sampleTokens),           {nullptr, nullptr},
 };
 

@@ -10,8 +10,8 @@ namespace {
 
 constexpr std::size_t kLogitBytes = std::size_t{256} << 20;
 
-std::size_t chunk_rows(const CrossEntropyShape& shape) {
-  const std::size_t fitting = kLogitBytes / (sizeof(float) * std::max<std::size_t>(shape.vocabulary, 1));
+std::size_t chunk_rows(const CrossEntropyShape& shape, std::size_t element = sizeof(float)) {
+  const std::size_t fitting = kLogitBytes / (element * std::max<std::size_t>(shape.vocabulary, 1));
   const std::size_t rows = fitting >= 128 ? fitting / 128 * 128 : std::max<std::size_t>(fitting, 1);
   return std::min(rows, shape.rows);
 }
@@ -26,10 +26,25 @@ ConstArray rows_from(ConstArray array, std::size_t row, std::size_t width) {
 
 // logits [count, vocabulary] of the rows from `first` on.
 void project(Stream stream, const Products& products, const CrossEntropyShape& shape, ConstArray hidden, ConstArray weight,
-             std::size_t first, std::size_t count, float* logits) {
+             std::size_t first, std::size_t count, Array logits) {
   const MatmulShape product{count, shape.vocabulary, shape.width, false, true, shape.width, shape.width, shape.vocabulary};
-  products.matmul.multiply(stream, product, rows_from(hidden, first, shape.width), weight, {logits, ElementType::float32}, false,
-                           products.float32, products.workspace);
+  products.matmul.multiply(stream, product, rows_from(hidden, first, shape.width), weight, logits, false, products.float32, products.workspace);
+}
+
+// The gradients of these rows' hidden states, and their part of the weight's, from the logits'.
+void project_back(Stream stream, const Products& products, const CrossEntropyShape& shape, ConstArray d_logits, ConstArray hidden,
+                  ConstArray weight, std::size_t first, std::size_t count, Array d_hidden, float* d_weight) {
+  const std::size_t width = shape.width, vocabulary = shape.vocabulary;
+  if (d_hidden.data != nullptr) {
+    const MatmulShape product{count, width, vocabulary, false, false, vocabulary, width, width};
+    const Array part{static_cast<char*>(d_hidden.data) + first * width * element_bytes(d_hidden.type), d_hidden.type};
+    products.matmul.multiply(stream, product, d_logits, weight, part, false, products.float32, products.workspace);
+  }
+  if (d_weight != nullptr) {
+    const MatmulShape product{vocabulary, width, count, true, false, vocabulary, width, width};
+    products.matmul.multiply(stream, product, d_logits, rows_from(hidden, first, width), {d_weight, ElementType::float32}, first > 0,
+                             products.float32, products.workspace);
+  }
 }
 
 }  // namespace
@@ -51,7 +66,7 @@ void linear_cross_entropy(Stream stream, const Products& products, const CrossEn
   const std::size_t step = chunk_rows(shape);
   for (std::size_t first = 0; first < shape.rows; first += step) {
     const std::size_t count = std::min(step, shape.rows - first);
-    project(stream, products, shape, hidden, weight, first, count, logits);
+    project(stream, products, shape, hidden, weight, first, count, {logits, ElementType::float32});
     cross_entropy_chunk(stream, {logits, ElementType::float32}, {count, shape.vocabulary, shape.vocabulary, 0}, targets + first,
                         {parts[0] + first, parts[1] + first, parts[2] + first}, true);
   }
@@ -78,19 +93,31 @@ void linear_cross_entropy_grad(Stream stream, const Products& products, const Cr
   const std::size_t step = chunk_rows(shape);
   for (std::size_t first = 0; first < rows; first += step) {
     const std::size_t count = std::min(step, rows - first);
-    project(stream, products, shape, hidden, weight, first, count, logits);
+    project(stream, products, shape, hidden, weight, first, count, {logits, ElementType::float32});
     cross_entropy_grad_chunk(stream, {logits, ElementType::float32}, d_logits, {count, vocabulary, vocabulary, 0}, targets + first,
                              ignore_index, log_sum_exp + first, dy + first);
-    if (d_hidden.data != nullptr) {
-      const MatmulShape product{count, width, vocabulary, false, false, vocabulary, width, width};
-      const Array part{static_cast<char*>(d_hidden.data) + first * width * element_bytes(d_hidden.type), d_hidden.type};
-      products.matmul.multiply(stream, product, d_logits, weight, part, false, products.float32, products.workspace);
-    }
-    if (d_weight != nullptr) {
-      const MatmulShape product{vocabulary, width, count, true, false, vocabulary, width, width};
-      products.matmul.multiply(stream, product, d_logits, rows_from(hidden, first, width), {d_weight, ElementType::float32}, first > 0,
-                               products.float32, products.workspace);
-    }
+    project_back(stream, products, shape, d_logits, hidden, weight, first, count, d_hidden, d_weight);
+  }
+}
+
+std::size_t linear_cross_entropy_with_gradient_workspace_bytes(const CrossEntropyShape& shape, ElementType type) {
+  const std::size_t element = element_bytes(type);
+  return aligned(chunk_rows(shape, element) * shape.vocabulary * element);
+}
+
+void linear_cross_entropy_with_gradient(Stream stream, const Products& products, const CrossEntropyShape& shape, ConstArray hidden,
+                                        ConstArray weight, const std::int32_t* targets, float dy, float* log_probabilities, Array d_hidden,
+                                        float* d_weight, void* workspace, ErrorFlag* error) {
+  const auto [rows, width, vocabulary, ignore_index] = shape;
+  if (rows == 0 && d_weight != nullptr) fill_bytes(d_weight, 0, vocabulary * width * sizeof(float), stream);
+  const Array logits{workspace, hidden.type};
+  const std::size_t step = chunk_rows(shape, element_bytes(hidden.type));
+  for (std::size_t first = 0; first < rows; first += step) {
+    const std::size_t count = std::min(step, rows - first);
+    project(stream, products, shape, hidden, weight, first, count, logits);
+    cross_entropy_with_gradient(stream, logits, {count, vocabulary, vocabulary, 0}, targets + first, ignore_index, dy,
+                                log_probabilities + first, first, error);
+    project_back(stream, products, shape, logits, hidden, weight, first, count, d_hidden, d_weight);
   }
 }
 

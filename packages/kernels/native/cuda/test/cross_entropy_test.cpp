@@ -58,6 +58,39 @@ void cross_entropy_case(Context& c, ElementType type, ElementType grad_type, std
   c.close("dLogits", d, expected_d);
 }
 
+void with_gradient_case(Context& c, ElementType type, std::size_t rows, std::size_t vocabulary, double scale) {
+  const Tensor logits = c.floats(rows * vocabulary, type, scale);
+  Tensor targets = c.integers(rows, 0, static_cast<int>(vocabulary) - 1);
+  if (rows > 3) targets.as<std::int32_t>()[1] = -100;
+  if (vocabulary > 4) write(logits.buffer->data(), type, vocabulary, -INFINITY);
+  const float dy = -0.37f;
+  std::vector<double> expected(rows), expected_d(rows * vocabulary);
+  for (std::size_t r = 0; r < rows; r++) {
+    const int t = static_cast<int>(targets.at(r));
+    if (t == -100) continue;
+    double largest = -INFINITY, total = 0;
+    for (std::size_t j = 0; j < vocabulary; j++) largest = std::max(largest, logits.at(r * vocabulary + j));
+    for (std::size_t j = 0; j < vocabulary; j++) total += std::exp(logits.at(r * vocabulary + j) - largest);
+    for (std::size_t j = 0; j < vocabulary; j++) {
+      expected_d[r * vocabulary + j] = dy * ((static_cast<int>(j) == t ? 1 : 0) - std::exp(logits.at(r * vocabulary + j) - largest) / total);
+    }
+    expected[r] = logits.at(r * vocabulary + static_cast<std::size_t>(t)) - largest - std::log(total);
+  }
+  const Tensor log_probabilities = c.output(rows, f32);
+  cross_entropy_with_gradient(nullptr, logits, {rows, vocabulary, vocabulary, 0}, targets.as<std::int32_t>(), -100, dy,
+                              log_probabilities.as<float>(), 0, c.error());
+  c.close("logProbabilities", log_probabilities, expected);
+  c.close("dLogits", logits, expected_d);
+  c.check(c.error_code() == DeviceError::none, "the error flag");
+}
+
+void bad_target_with_gradient_case(Context& c) {
+  const Tensor logits = c.floats(2 * 16, f32), targets = c.integers({4, 16}), out = c.output(2, f32);
+  cross_entropy_with_gradient(nullptr, logits, {2, 16, 16, 0}, targets.as<std::int32_t>(), -100, 1, out.as<float>(), 5, c.error());
+  c.check(c.error()->code == static_cast<std::uint32_t>(DeviceError::targets) && c.error()->position == 6 && c.error()->value == 16, "the error flag");
+  c.check(out.at(1) == 0 && logits.at(16) == 0 && logits.at(31) == 0, "a row that does not count");
+}
+
 void bad_target_case(Context& c) {
   const Tensor logits = c.floats(3 * 16, f32), targets = c.integers({4, 16, -100}), a = c.output(3, f32), b = c.output(3, f32), t = c.output(3, f32);
   const Tensor out = c.output(3, f32), lse = c.output(3, f32);
@@ -79,7 +112,14 @@ const bool registered = [] {
       Register(name + " tiny", [=](Context& c) { cross_entropy_case(c, type, grad, 1, 1, 1, 1); });
     }
   }
+  for (const ElementType type : kFloatTypes) {
+    const std::string name = std::string("cross-entropy with gradient ") + name_of(type);
+    Register(name, [=](Context& c) { with_gradient_case(c, type, 5, 9000, 3); });
+    Register(name + " odd", [=](Context& c) { with_gradient_case(c, type, 4, 1001, 10); });
+    Register(name + " tiny", [=](Context& c) { with_gradient_case(c, type, 1, 1, 1); });
+  }
   Register("cross-entropy bad target", bad_target_case);
+  Register("cross-entropy with gradient bad target", bad_target_with_gradient_case);
   return true;
 }();
 

@@ -63,6 +63,44 @@ const linearCrossEntropyGrad = defineKernel<names.XgLinearCrossEntropyGradInputs
   },
 );
 
+const linearCrossEntropyWithGradient = defineKernel<
+  names.XgLinearCrossEntropyInputs,
+  names.XgLinearCrossEntropyWithGradientAttrs
+>(names.XgLinearCrossEntropyWithGradient, ({ hidden, weight, targets }, { ignoreIndex, expectedGradient }, backend) => {
+  const { N, D, V } = checkInfos(
+    ['hidden', hidden, 'float32', 'N', 'D'],
+    ['weight', weight, 'float32', 'V', 'D'],
+    ['targets', targets, 'int32', 'N'],
+  );
+  const type = backend.activationType;
+  const logProbabilities = backend.create([N], float32);
+  const [dHidden, dWeight] = [backend.create([N, D], type), backend.create([V, D], float32)];
+  backend.addon.linearCrossEntropyWithGradient(
+    N,
+    D,
+    V,
+    ignoreIndex,
+    expectedGradient,
+    backend.arrayAs(hidden, type),
+    backend.weight(weight),
+    backend.arrayAs(targets, int32),
+    logProbabilities.handle,
+    dHidden.handle,
+    dWeight.handle,
+  );
+  return [logProbabilities.info, dHidden.info, dWeight.info];
+});
+
+const expectGradient = defineKernel<names.XgExpectGradientInputs, names.XgLinearCrossEntropyWithGradientAttrs>(
+  names.XgExpectGradient,
+  ({ dy, targets }, { ignoreIndex, expectedGradient }, backend) => {
+    const { N } = checkInfos(['dy', dy, 'float32', 'N'], ['targets', targets, 'int32', 'N']);
+    const [gradient, ids] = [backend.arrayAs(dy, float32), backend.arrayAs(targets, int32)];
+    backend.addon.expectGradient(N, ignoreIndex, expectedGradient, gradient, ids);
+    return [];
+  },
+);
+
 /** The inputs `<prefix>0` … `<prefix><count − 1>`. */
 function numbered(inputs: Record<string, TensorInfo>, prefix: string, count: number): TensorInfo[] {
   return Array.from({ length: count }, (_, index) => {
@@ -162,6 +200,8 @@ const sampleTokens = defineKernel<names.XgSampleTokensInputs>(names.XgSampleToke
 export const trainingKernels: readonly CudaKernel[] = [
   linearCrossEntropy,
   linearCrossEntropyGrad,
+  linearCrossEntropyWithGradient,
+  expectGradient,
   adamW,
   globalNorm,
   sampleTokens,

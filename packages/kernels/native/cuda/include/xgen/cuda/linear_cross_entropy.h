@@ -31,4 +31,11 @@ void linear_cross_entropy_grad(Stream stream, const Products& products, const Cr
                                const std::int32_t* targets, const float* log_sum_exp, const float* dy, Array d_hidden, float* d_weight,
                                void* workspace);
 
+// Both in one pass over the logits, which are then computed once: for losses whose gradient with respect to every log-probability is the
+// number `dy`, known beforehand. Logits are of the type of hidden and weight; outputs as above.
+std::size_t linear_cross_entropy_with_gradient_workspace_bytes(const CrossEntropyShape& shape, ElementType type);
+void linear_cross_entropy_with_gradient(Stream stream, const Products& products, const CrossEntropyShape& shape, ConstArray hidden,
+                                        ConstArray weight, const std::int32_t* targets, float dy, float* log_probabilities, Array d_hidden,
+                                        float* d_weight, void* workspace, ErrorFlag* error);
+
 }  // namespace xgen::cuda

@@ -35,7 +35,7 @@ struct ConstArray {
 };
 
 // What kernels found wrong, in device memory, all zero before.
-enum class DeviceError : std::uint32_t { none, ids, targets, slots, cumulative_lengths, context_lengths, block_tables };
+enum class DeviceError : std::uint32_t { none, ids, targets, slots, cumulative_lengths, context_lengths, block_tables, gradient };
 struct ErrorFlag {
   std::uint32_t code;      // a DeviceError
   std::int32_t value;      // the offending entry
@@ -140,6 +140,15 @@ void cross_entropy_finish(Stream stream, const CrossEntropyState& state, const s
 // In place where both have one type, else apart; both float, one stride. Rows with a bad target are unspecified.
 void cross_entropy_grad_chunk(Stream stream, ConstArray logits, Array d_logits, const LogitsChunk& chunk,
                               const std::int32_t* targets, std::int32_t ignore_index, const float* log_sum_exp, const float* dy);
+
+// Both at once for whole rows of logits (first_column is 0), which become the gradient, in place: the second look at a row finds it in the
+// second-level cache. The gradient of every log-probability is `dy`; rows with ignore_index, and bad targets, which also set `error` (its
+// position counted from `first_row`), give 0 and no gradient.
+void cross_entropy_with_gradient(Stream stream, Array logits, const LogitsChunk& chunk, const std::int32_t* targets, std::int32_t ignore_index,
+                                 float dy, float* log_probabilities, std::size_t first_row, ErrorFlag* error);
+// Sets `error` where the gradient of a row that counts is not `expected`, up to rounding.
+void expect_gradient(Stream stream, const float* dy, const std::int32_t* targets, std::int32_t ignore_index, std::size_t rows, float expected,
+                     ErrorFlag* error);
 
 // ------------------------------------------------------------------------------------------------------------ optimizer
 
