@@ -94,7 +94,10 @@ export function createDecoder(
     productParameters: parameters
       .filter((one) => one !== table && one.shape.length === 2)
       .reduce((sum, one) => sum + one.size, 0),
-    loss: (batch) => tf.neg(tf.mean(linearCrossEntropy(hiddenStates(batch), head, batch.targets))),
+    loss: (batch) => {
+      const expectedGradient = -1 / batch.targets.size;
+      return tf.neg(tf.mean(linearCrossEntropy(hiddenStates(batch), head, batch.targets, { expectedGradient })));
+    },
     dispose: () => tf.dispose([...parameters, inverseFrequencies]),
   };
 }

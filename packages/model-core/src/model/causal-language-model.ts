@@ -21,6 +21,14 @@ export interface ForwardOptions {
   recomputeBlocks?: boolean;
 }
 
+export interface LogProbabilityOptions extends ForwardOptions {
+  /**
+   * The gradient of the loss with respect to each log-probability, where it is one number known beforehand (−1/N for a mean): lets
+   * a GPU compute the head's gradients together with its logits. Another gradient fails, see `linearCrossEntropy`.
+   */
+  expectedGradient?: number;
+}
+
 export class CausalLanguageModel {
   readonly config: ModelConfig;
   private store: ParameterStore | undefined;
@@ -91,11 +99,13 @@ export class CausalLanguageModel {
    * log p(targets[i] | tokens up to i): float32 [N], 0 where the target is -100. Differentiable; never holds all
    * logits. Throws ModelError INVALID_BATCH.
    */
-  logProbabilities(batch: PackedBatch, targets: Int32Array, options: ForwardOptions = {}): tf.Tensor1D {
+  logProbabilities(batch: PackedBatch, targets: Int32Array, options: LogProbabilityOptions = {}): tf.Tensor1D {
     this.checkTargets(batch, targets);
-    return tf.tidy(() =>
-      linearCrossEntropy(this.hiddenStates(batch, options), this.outputWeight, tf.tensor1d(targets, 'int32')),
-    );
+    const { expectedGradient } = options;
+    return tf.tidy(() => {
+      const hidden_ND = this.hiddenStates(batch, options);
+      return linearCrossEntropy(hidden_ND, this.outputWeight, tf.tensor1d(targets, 'int32'), { expectedGradient });
+    });
   }
 
   /**

@@ -48,7 +48,8 @@ export async function trainStep(options: TrainStepOptions): Promise<TrainStepRes
       microBatches: microBatches.length,
       loss: (index) => {
         const { batch, targets } = microBatches[index];
-        const logP = model.logProbabilities(batch, targets, { recomputeBlocks: options.recomputeBlocks });
+        const { recomputeBlocks } = options;
+        const logP = model.logProbabilities(batch, targets, { recomputeBlocks, expectedGradient: -1 / targetCount });
         logProbabilities.push(tf.keep(logP));
         return tf.mul<tf.Scalar>(tf.sum(logP), -1 / targetCount);
       },

@@ -16,8 +16,11 @@ namespace xgen::cuda {
 namespace {
 
 constexpr unsigned kPlainThreads = 256;
-constexpr unsigned kForwardVectors = 4, kGradVectors = 2;
-constexpr std::size_t kGradBlocks = 528;  // fixed, so that sums do not depend on the device: 4 blocks for each processor of an H100
+constexpr unsigned kForwardVectors = 4;
+constexpr std::size_t kGradProcessors = 132;  // fixed, so that sums do not depend on the device: those of an H100
+
+// As many blocks of the gradient as leave each thread 64 registers, or 128 for two vectors.
+constexpr unsigned grad_blocks_a_processor(unsigned threads, unsigned vectors) { return threads <= 32 ? 16 : 1024 / (threads * vectors); }
 
 template <class T>
 struct NormForward {
@@ -102,50 +105,66 @@ struct NormGrad {
   unsigned width;
 };
 
-// dx = inverse * (weight dy - x inverse^2 mean(x weight dy)) + d_sum. Block b walks rows b, b + blocks, ...
+// What one thread reads of a row.
+template <class T, unsigned Vectors>
+struct GradRow {
+  Packed8<T> x[Vectors], dy[Vectors], d_sum[Vectors];
+  float inverse;
+};
+
+template <unsigned Group, class T, unsigned Vectors>
+__device__ __forceinline__ void load_row(const NormGrad<T>& a, std::size_t r, GradRow<T, Vectors>& row) {
+  row.inverse = a.inverse_rms[r];
+#pragma unroll
+  for (unsigned i = 0; i < Vectors; i++) {
+    const unsigned v = i * Group + threadIdx.x;
+    if (v >= a.width / kVector) continue;
+    const std::size_t at = r * a.width + v * kVector;
+    row.x[i] = load_packed8(a.x + at);
+    row.dy[i] = load_packed8(a.dy + at);
+    if (a.d_sum != nullptr) row.d_sum[i] = load_packed8(a.d_sum + at);
+  }
+}
+
+// dx = inverse * (weight dy - x inverse^2 mean(x weight dy)) + d_sum. Block b walks rows b, b + blocks, ..., and has the next row's loads
+// in flight while it reduces one.
 template <class T, unsigned Group, unsigned Vectors>
-__global__ void __launch_bounds__(Group) norm_grad_kernel(NormGrad<T> a) {
+__global__ void __launch_bounds__(Group, sizeof(T) == 2 ? grad_blocks_a_processor(Group, Vectors) : 1) norm_grad_kernel(NormGrad<T> a) {
   XGEN_SHARED(float, scratch, 2 * (Group / kWarp));
   const unsigned vectors = a.width / kVector;
   Floats8 d_weight[Vectors] = {};
+  GradRow<T, Vectors> row, next;
+  load_row<Group>(a, blockIdx.x, next);
   unsigned turn = 0;
   for (std::size_t r = blockIdx.x; r < a.rows; r += gridDim.x, turn ^= 1) {
-    const std::size_t row = r * a.width;
-    const float inverse = a.inverse_rms[r];
-    Floats8 x[Vectors], dy[Vectors];
+    row = next;
+    if (r + gridDim.x < a.rows) load_row<Group>(a, r + gridDim.x, next);
     float dot = 0.0f;
 #pragma unroll
     for (unsigned i = 0; i < Vectors; i++) {
       const unsigned v = i * Group + threadIdx.x;
       if (v >= vectors) continue;
-      x[i] = load8(a.x + row + v * kVector);
-      dy[i] = load8(a.dy + row + v * kVector);
-    }
-#pragma unroll
-    for (unsigned i = 0; i < Vectors; i++) {
-      const unsigned v = i * Group + threadIdx.x;
-      if (v >= vectors) continue;
-      const Floats8 w = load8(a.weight, a.weight_type, v * kVector);
+      const Floats8 x = unpack8(row.x[i]), dy = unpack8(row.dy[i]), w = load8(a.weight, a.weight_type, v * kVector);
 #pragma unroll
       for (int j = 0; j < 8; j++) {
-        d_weight[i].v[j] += dy[i].v[j] * x[i].v[j] * inverse;
-        dy[i].v[j] *= w.v[j];
-        dot += dy[i].v[j] * x[i].v[j];
+        d_weight[i].v[j] += dy.v[j] * x.v[j] * row.inverse;
+        dot += dy.v[j] * w.v[j] * x.v[j];
       }
     }
     if (a.dx == nullptr) continue;
     // Two scratches by turns: the barrier inside keeps the next row's writes from this row's reads.
     dot = block_reduce<Group>(dot, Add{}, scratch + turn * (Group / kWarp));
-    const float pull = dot * inverse * inverse / static_cast<float>(a.width);
+    const float pull = dot * row.inverse * row.inverse / static_cast<float>(a.width);
 #pragma unroll
     for (unsigned i = 0; i < Vectors; i++) {
       const unsigned v = i * Group + threadIdx.x;
       if (v >= vectors) continue;
+      const Floats8 x = unpack8(row.x[i]), dy = unpack8(row.dy[i]), w = load8(a.weight, a.weight_type, v * kVector);
       Floats8 dx = {};
-      if (a.d_sum != nullptr) dx = load8(a.d_sum + row + v * kVector);
+      if (a.d_sum != nullptr) dx = unpack8(row.d_sum[i]);
 #pragma unroll
-      for (int j = 0; j < 8; j++) dx.v[j] += inverse * (dy[i].v[j] - x[i].v[j] * pull);
-      store8(a.dx + row + v * kVector, dx);
+      for (int j = 0; j < 8; j++) dx.v[j] += row.inverse * (dy.v[j] * w.v[j] - x.v[j] * pull);
+      store8(a.dx + r * a.width + v * kVector, dx);
     }
   }
   if (a.partials == nullptr) return;
@@ -184,16 +203,20 @@ __global__ void __launch_bounds__(kPlainThreads) norm_grad_plain_kernel(NormGrad
   }
 }
 
-// Calls f with the group size (an integral constant) whose `vectors` a thread cover a row, or with 0.
+// Calls f with the group size (an integral constant) whose `vectors` a thread cover a row, or with 0 where there is none.
 template <unsigned vectors, class F>
 void with_group(std::size_t width, F&& f) {
   const std::size_t needed = width % kVector == 0 ? divide_up(width / kVector, vectors) : 1025;
   if (needed <= 32) {
     f(std::integral_constant<unsigned, 32>{});
+  } else if (needed <= 96) {
+    f(std::integral_constant<unsigned, 96>{});
   } else if (needed <= 128) {
     f(std::integral_constant<unsigned, 128>{});
   } else if (needed <= 256) {
     f(std::integral_constant<unsigned, 256>{});
+  } else if (needed <= 384) {
+    f(std::integral_constant<unsigned, 384>{});
   } else if (needed <= 512) {
     f(std::integral_constant<unsigned, 512>{});
   } else {
@@ -201,7 +224,24 @@ void with_group(std::size_t width, F&& f) {
   }
 }
 
-std::size_t grad_blocks(std::size_t rows) { return std::min(kGradBlocks, divide_up(rows, 4)); }
+// The gradient's: one vector a thread up to a width of 4,096, two up to 8,192. f(threads, vectors)
+template <class F>
+void with_grad_group(std::size_t width, F&& f) {
+  if (width <= 4096) {
+    with_group<1>(width, [&](auto group) { f(group, std::integral_constant<unsigned, 1>{}); });
+  } else {
+    with_group<2>(width, [&](auto group) { f(group, std::integral_constant<unsigned, 2>{}); });
+  }
+}
+
+std::size_t grad_blocks(std::size_t rows, std::size_t width) {
+  std::size_t blocks = 0;
+  with_grad_group(width, [&](auto group, auto vectors) {
+    constexpr unsigned threads = decltype(group)::value;
+    blocks = kGradProcessors * grad_blocks_a_processor(threads == 0 ? kPlainThreads : threads, decltype(vectors)::value);
+  });
+  return std::min(blocks, divide_up(rows, 4));
+}
 
 }  // namespace
 
@@ -231,7 +271,7 @@ void rms_norm(Stream stream, ConstArray x, ConstArray residual, ConstArray weigh
 }
 
 std::size_t rms_norm_grad_workspace_bytes(std::size_t rows, std::size_t width) {
-  return grad_blocks(rows) * width * sizeof(float) + 16;
+  return grad_blocks(rows, width) * width * sizeof(float) + 16;
 }
 
 void rms_norm_grad(Stream stream, ConstArray x, ConstArray weight, const float* inverse_rms, ConstArray dy, ConstArray d_sum,
@@ -242,21 +282,21 @@ void rms_norm_grad(Stream stream, ConstArray x, ConstArray weight, const float* 
   if (dx.data != nullptr) require_same(name, x.type, dx.type);
   if (d_sum.data != nullptr) require_same(name, x.type, d_sum.type);
   float* const partials = d_weight.data == nullptr ? nullptr : static_cast<float*>(workspace);
-  const unsigned grid = grid_of(name, grad_blocks(rows));
+  const unsigned grid = grid_of(name, grad_blocks(rows, width));
   with_float(name, x.type, [&](auto t) {
     using T = decltype(t);
     const NormGrad<T> arguments = {typed<T>(x), weight.data, weight.type, inverse_rms, typed<T>(dy), typed<T>(d_sum),
                                    typed<T>(dx), partials, rows, static_cast<unsigned>(width)};
-    with_group<kGradVectors>(width, [&](auto group) {
+    with_grad_group(width, [&](auto group, auto vectors) {
       constexpr unsigned threads = decltype(group)::value;
       if constexpr (threads == 0) {
         launch(name, norm_grad_plain_kernel<T>, grid, kPlainThreads, 0, stream, arguments);
       } else {
-        launch(name, norm_grad_kernel<T, threads, kGradVectors>, grid, threads, 0, stream, arguments);
+        launch(name, norm_grad_kernel<T, threads, decltype(vectors)::value>, grid, threads, 0, stream, arguments);
       }
     });
   });
-  if (d_weight.data != nullptr) combine_columns(name, stream, Reduction::sum, partials, d_weight, grad_blocks(rows), width);
+  if (d_weight.data != nullptr) combine_columns(name, stream, Reduction::sum, partials, d_weight, grad_blocks(rows, width), width);
 }
 
 }  // namespace xgen::cuda

@@ -61,23 +61,24 @@ __global__ void __launch_bounds__(kThreads) short_rows_kernel(Reduction reductio
   if (row < rows && threadIdx.x % kWarp == 0) store1(out, out_type, row, value);
 }
 
-// Block (columns, piece of rows): out[piece * width + column]. Each warp takes every eighth row of the piece.
-__global__ void __launch_bounds__(kThreads) columns_kernel(Reduction reduction, const void* x, ElementType type, void* out,
+// Block (columns, piece of rows): out[piece * width + column]. Each warp takes every `threads / 32`-th row of the piece.
+template <unsigned threads>
+__global__ void __launch_bounds__(threads) columns_kernel(Reduction reduction, const void* x, ElementType type, void* out,
                                                            ElementType out_type, std::size_t rows, std::size_t width,
                                                            std::size_t piece_rows) {
-  XGEN_SHARED(float, partial, kThreads);
+  XGEN_SHARED(float, partial, threads);
   const unsigned warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
   const std::size_t column = static_cast<std::size_t>(blockIdx.x) * kColumns + lane;
   const std::size_t begin = blockIdx.y * piece_rows, end = begin + piece_rows < rows ? begin + piece_rows : rows;
   float value = identity(reduction);
   if (column < width) {
 #pragma unroll 8
-    for (std::size_t r = begin + warp; r < end; r += kThreads / kWarp) value = apply(reduction, value, load1(x, type, r * width + column));
+    for (std::size_t r = begin + warp; r < end; r += threads / kWarp) value = apply(reduction, value, load1(x, type, r * width + column));
   }
   partial[threadIdx.x] = value;
   __syncthreads();
   if (warp == 0 && column < width) {
-    for (unsigned w = 1; w < kThreads / kWarp; w++) value = apply(reduction, value, partial[w * kWarp + lane]);
+    for (unsigned w = 1; w < threads / kWarp; w++) value = apply(reduction, value, partial[w * kWarp + lane]);
     store1(out, out_type, blockIdx.y * width + column, value);
   }
 }
@@ -128,9 +129,11 @@ std::size_t column_pieces(std::size_t rows, std::size_t width) {
   return width < 65536 ? std::min<std::size_t>(1024, std::max<std::size_t>(1, divide_up(rows, kColumnPiece))) : 1;
 }
 
+// Few blocks have to hurry where one piece is all there is.
+template <unsigned threads>
 void columns(const char* name, Stream stream, Reduction reduction, ConstArray x, Array out, std::size_t rows, std::size_t width,
              std::size_t pieces) {
-  launch(name, columns_kernel, dim3(grid_of(name, divide_up(width, kColumns)), static_cast<unsigned>(pieces)), kThreads, 0, stream,
+  launch(name, columns_kernel<threads>, dim3(grid_of(name, divide_up(width, kColumns)), static_cast<unsigned>(pieces)), threads, 0, stream,
          reduction, x.data, x.type, out.data, out.type, rows, width, divide_up(std::max<std::size_t>(rows, 1), pieces));
 }
 
@@ -139,7 +142,7 @@ void columns(const char* name, Stream stream, Reduction reduction, ConstArray x,
 void combine_columns(const char* operation, Stream stream, Reduction reduction, const float* x, Array out, std::size_t rows,
                      std::size_t width) {
   require_float(operation, out.type);
-  columns(operation, stream, reduction, {x, ElementType::float32}, out, rows, width, 1);
+  columns<1024>(operation, stream, reduction, {x, ElementType::float32}, out, rows, width, 1);
 }
 
 std::size_t reduce_rows_workspace_bytes(std::size_t rows, std::size_t width) { return rows * row_pieces(rows, width) * sizeof(float) + 16; }
@@ -179,11 +182,11 @@ void reduce_columns(Stream stream, Reduction reduction, ConstArray x, Array out,
   require_float(name, out.type);
   const std::size_t pieces = column_pieces(rows, width);
   if (pieces == 1) {
-    columns(name, stream, reduction, x, out, rows, width, 1);
+    columns<kThreads>(name, stream, reduction, x, out, rows, width, 1);
     return;
   }
-  columns(name, stream, reduction, x, {workspace, ElementType::float32}, rows, width, pieces);
-  columns(name, stream, reduction, {workspace, ElementType::float32}, out, pieces, width, 1);
+  columns<kThreads>(name, stream, reduction, x, {workspace, ElementType::float32}, rows, width, pieces);
+  columns<1024>(name, stream, reduction, {workspace, ElementType::float32}, out, pieces, width, 1);
 }
 
 void softmax(Stream stream, ConstArray x, Array y, std::size_t rows, std::size_t width) {

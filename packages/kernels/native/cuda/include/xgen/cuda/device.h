@@ -61,15 +61,28 @@ constexpr unsigned kVector = 8;
 struct Floats8 {
   float v[8];
 };
-__device__ __forceinline__ Floats8 load8(const float* from) {
-  const float4 a = load_aligned<float4>(from), b = load_aligned<float4>(from + 4);
-  return {{a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w}};
+// The same eight as they lie in memory: loads in flight take no more registers than their bytes.
+template <class T>
+struct Packed8;
+template <>
+struct Packed8<float> {
+  float4 a, b;
+};
+template <>
+struct Packed8<bfloat16> {
+  uint4 a;
+};
+__device__ __forceinline__ Packed8<float> load_packed8(const float* from) {
+  return {load_aligned<float4>(from), load_aligned<float4>(from + 4)};
 }
-__device__ __forceinline__ Floats8 load8(const bfloat16* from) {
-  const uint4 a = load_aligned<uint4>(from);
-  return {{low_bfloat16(a.x), high_bfloat16(a.x), low_bfloat16(a.y), high_bfloat16(a.y), low_bfloat16(a.z), high_bfloat16(a.z),
-           low_bfloat16(a.w), high_bfloat16(a.w)}};
+__device__ __forceinline__ Packed8<bfloat16> load_packed8(const bfloat16* from) { return {load_aligned<uint4>(from)}; }
+__device__ __forceinline__ Floats8 unpack8(const Packed8<float>& p) { return {{p.a.x, p.a.y, p.a.z, p.a.w, p.b.x, p.b.y, p.b.z, p.b.w}}; }
+__device__ __forceinline__ Floats8 unpack8(const Packed8<bfloat16>& p) {
+  return {{low_bfloat16(p.a.x), high_bfloat16(p.a.x), low_bfloat16(p.a.y), high_bfloat16(p.a.y), low_bfloat16(p.a.z), high_bfloat16(p.a.z),
+           low_bfloat16(p.a.w), high_bfloat16(p.a.w)}};
 }
+template <class T>
+__device__ __forceinline__ Floats8 load8(const T* from) { return unpack8(load_packed8(from)); }
 __device__ __forceinline__ void store8(float* to, const Floats8& x) {
   store_aligned(to, make_float4(x.v[0], x.v[1], x.v[2], x.v[3]));
   store_aligned(to + 4, make_float4(x.v[4], x.v[5], x.v[6], x.v[7]));
