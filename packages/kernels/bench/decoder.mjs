@@ -3,6 +3,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import {
   adamW,
   addRmsNorm,
+  capture,
   checkpointed,
   embedding,
   globalNormScale,
@@ -125,24 +126,42 @@ export function randomBatch({ vocabulary }, sequences, length, seed = 1) {
   };
 }
 
-/** A training step: loss, gradients, clipping, AdamW. Returns the loss. `zero(shape)` makes the moments. */
-export function createTrainingStep(decoder, zero = (shape) => tf.zeros(shape)) {
+/**
+ * A training step: loss, gradients, clipping, AdamW. `run(batch)` returns the loss. `zero(shape)` makes the moments; `captured` records the
+ * first batch's step as a graph and replays it.
+ */
+export function createTrainingStep(decoder, zero = (shape) => tf.zeros(shape), { captured = false } = {}) {
   const { parameters } = decoder;
   const zeros = () => parameters.map((one) => tf.tidy(() => tf.variable(zero(one.shape), false)));
   const state = { parameters, firstMoments: zeros(), secondMoments: zeros() };
   const weightDecay = parameters.map((one) => (one.shape.length === 2 ? 0.1 : 0));
+  const update = (batch, step) => {
+    const { value, gradients } = valueAndGradients(() => decoder.loss(batch), parameters);
+    const list = parameters.map(({ name }) => gradients.get(name));
+    const { scale } = globalNormScale(list, 1);
+    adamW(state, list, { learningRate: 1e-3, weightDecay, gradientScale: scale, ...step });
+    return value;
+  };
   let step = 0;
+  let graph;
+  const replay = (batch) => {
+    const names = Object.keys(batch);
+    const learningRate = tf.scalar(1e-3);
+    const inputs = [...Object.values(batch), learningRate, tf.scalar(step, 'int32')];
+    graph ??= capture((...given) => {
+      const copies = Object.fromEntries(names.map((name, i) => [name, given[i]]));
+      return [update(copies, { learningRate: given.at(-2), step: given.at(-1) })];
+    }, inputs);
+    return graph.run(...inputs)[0];
+  };
   const run = (batch) => {
     step++;
-    return tf.tidy(() => {
-      const { value, gradients } = valueAndGradients(() => decoder.loss(batch), parameters);
-      const list = parameters.map(({ name }) => gradients.get(name));
-      const { scale } = globalNormScale(list, 1);
-      adamW(state, list, { learningRate: 1e-3, weightDecay, step, gradientScale: scale });
-      return value.dataSync()[0];
-    });
+    return tf.tidy(() => (captured ? replay(batch) : update(batch, { step })).dataSync()[0]);
   };
-  const dispose = () => tf.dispose([...state.firstMoments, ...state.secondMoments]);
+  const dispose = () => {
+    graph?.dispose();
+    tf.dispose([...state.firstMoments, ...state.secondMoments]);
+  };
   return { run, dispose, moments: [...state.firstMoments, ...state.secondMoments] };
 }
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env node
 // Times training steps and decoding on one GPU, ours and, where its scripts are given, PyTorch's; checks the operations first.
 //
-//   node bench.mjs [--output FILE] [--seconds 1500] [--only PART,…] [--steps 10] [--conformance FILE] [--torch FOLDER] [--rehearse]
+//   node bench.mjs [--output FILE] [--seconds 1500] [--only PART,…] [--steps 10] [--conformance FILE] [--torch FOLDER] [--graph] [--rehearse]
 //
 // Run it through run.sh, which builds first. The most important figures come first, and the result file is written anew after each:
 // what does not fit into --seconds is marked so. --torch: a folder with torch_llama.py and torch_decode.py, which take --preset, --seq,
-// --batch, --steps, --ckpt, --chunk, and print a line of JSON with tokens_per_s or decode_tok_s. --rehearse: tiny shapes, on whatever
+// --batch, --steps, --ckpt, --chunk, and print a line of JSON with tokens_per_s or decode_tok_s. --graph: training steps are captured and replayed. --rehearse: tiny shapes, on whatever
 // the addon calls a device (run.sh takes the emulated one).
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -37,6 +37,7 @@ const { values: options } = parseArgs({
     torch: { type: 'string' },
     case: { type: 'string' }, // this one, here: what the program calls itself with
     profile: { type: 'boolean', default: false }, // with --case: one step or token in the range of `ncu --profile-from-start off`, not timed
+    graph: { type: 'boolean', default: false },
     rehearse: { type: 'boolean', default: false },
   },
 });
@@ -124,7 +125,8 @@ async function runAll() {
   }
   for (const one of [...training, ...decoding].filter(({ name }) => wanted(name))) {
     const own = [fileURLToPath(import.meta.url), '--case', one.name, '--steps', options.steps];
-    const { lines: ours, ...failure } = run(process.execPath, ...own, ...(options.rehearse ? ['--rehearse'] : []));
+    for (const flag of ['graph', 'rehearse']) if (options[flag]) own.push(`--${flag}`);
+    const { lines: ours, ...failure } = run(process.execPath, ...own);
     const entry = { name: one.name, ...(ours?.[0] ?? failure) };
     const { limit } = result;
     if (limit !== undefined && entry.operationsPerSecond > 0)
@@ -169,7 +171,7 @@ function profile(run) {
 function timeTraining({ preset: presetName, length, sequences, recompute, bfloat16Moments }) {
   const preset = presets[presetName];
   const decoder = createDecoder(preset, 1, { recomputeBlocks: recompute ?? false, normal: repeatedNormal });
-  const step = createTrainingStep(decoder, (shape) => tf.fill(shape, 0));
+  const step = createTrainingStep(decoder, (shape) => tf.fill(shape, 0), { captured: options.graph });
   if (bfloat16Moments) for (const moment of step.moments) storeInBfloat16(moment);
   const batch = randomBatch(preset, sequences, length);
   try {

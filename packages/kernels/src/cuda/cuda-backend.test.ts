@@ -110,8 +110,17 @@ describe.skipIf(missing !== undefined)(`the CUDA backend${missing === undefined 
       expect(typeOf(logP)).toBe(float32);
       return tf.neg(tf.sum(logP)) as tf.Scalar;
     }, [weight, norm]);
+    // `weight`: a bfloat16 gradient of linear, and float32 ones of the embedding and the head.
     expect([...gradients.values()].map(typeOf)).toEqual([float32, float32]);
     expect([typeOf(weight), typeOf(value)]).toEqual([float32, float32]);
+    const one = valueAndGradients(() => tf.sum(linear(embedding(weight, ids), weight)), [weight]);
+    const product = valueAndGradients(() => tf.sum(linear(tf.ones([3, weight.shape[1]]), weight)), [weight]);
+    const [sum, rounded] = [one, product].map(({ gradients: [...all] }) => all[0][1]);
+    expect([typeOf(sum), typeOf(rounded), typeOf(tf.add(tf.zeros(rounded.shape), rounded))]).toEqual([
+      float32,
+      bfloat16,
+      float32,
+    ]);
     weight.dispose();
     norm.dispose();
   });

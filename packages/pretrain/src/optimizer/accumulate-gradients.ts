@@ -31,6 +31,8 @@ export async function accumulateGradients({
       const { value, gradients } = valueAndGradients(() => loss(microBatch), variables);
       losses.push(value);
       const added = variables.map(({ name }) => gradients.get(name)!);
+      // A backend may round a gradient to bfloat16, but what is added to a float32 stays one: so several are added to zeros.
+      if (microBatch === 0 && microBatches > 1) sums = variables.map(({ shape }) => tf.zeros(shape));
       sums = sums.length === 0 ? added : addAndDispose(sums, added);
     }
   } catch (error) {

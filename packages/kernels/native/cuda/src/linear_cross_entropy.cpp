@@ -8,7 +8,8 @@ namespace xgen::cuda {
 
 namespace {
 
-constexpr std::size_t kLogitBytes = std::size_t{256} << 20;
+// A chunk of logits. Each chunk reads and writes the weight's whole gradient once: fewer, larger ones keep that below the time of its product.
+constexpr std::size_t kLogitBytes = std::size_t{512} << 20;
 
 std::size_t chunk_rows(const CrossEntropyShape& shape, std::size_t element = sizeof(float)) {
   const std::size_t fitting = kLogitBytes / (element * std::max<std::size_t>(shape.vocabulary, 1));

@@ -1,4 +1,7 @@
-/** The linear layer and its gradients: the weight's gradient is float32 whatever the activations are. */
+/**
+ * The linear layer and its gradients. The weight's gradient is summed in float32 and stored as the activations are, as PyTorch's autocast
+ * does: it is rounded once, and costs half the bytes when it is written, measured and applied.
+ */
 import * as names from '../../kernel-names';
 import { checkInfos } from '../../native/check-infos';
 import { type CudaKernel, defineKernel } from '../kernel-definition';
@@ -26,7 +29,7 @@ const linearGrad = defineKernel<names.XgLinearGradInputs, names.XgLinearGradAttr
     );
     const type = backend.activationType;
     const dx = needsX ? backend.create([N, I], type) : undefined;
-    const dWeight = needsWeight ? backend.create([O, I], float32) : undefined;
+    const dWeight = needsWeight ? backend.create([O, I], type) : undefined;
     const gradient = backend.arrayAs(dy, type);
     if (dx !== undefined) {
       backend.addon.matMul(1, false, false, N, I, O, false, false, gradient, backend.weight(weight), dx.handle);

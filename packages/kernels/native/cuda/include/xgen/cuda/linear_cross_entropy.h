@@ -1,4 +1,4 @@
-// Output projection and log-likelihood of the targets, holding the logits of a chunk of rows at a time (at most 256 MiB in float32), forward
+// Output projection and log-likelihood of the targets, holding the logits of a chunk of rows at a time (at most 512 MiB), forward
 // and backward. Cost: 2 * rows * width * vocabulary multiply-adds forward, three times that backward.
 #pragma once
 
