@@ -1,11 +1,11 @@
 #!/usr/bin/env node
 // Times training steps and decoding on one GPU, ours and, where its scripts are given, PyTorch's; checks the operations first.
 //
-//   node bench.mjs [--output FILE] [--seconds 1500] [--only PART,…] [--steps 10] [--conformance FILE] [--torch FOLDER] [--graph] [--rehearse]
+//   node bench.mjs [--output FILE] [--seconds 1500] [--only PART,…] [--steps 10] [--conformance FILE] [--peer] [--graph] [--rehearse]
 //
 // Run it through run.sh, which builds first. The most important figures come first, and the result file is written anew after each:
-// what does not fit into --seconds is marked so. --torch: a folder with torch_llama.py and torch_decode.py, which take --preset, --seq,
-// --batch, --steps, --ckpt, --chunk, and print a line of JSON with tokens_per_s or decode_tok_s. --graph: training steps are captured and replayed. --rehearse: tiny shapes, on whatever
+// what does not fit into --seconds is marked so. --peer: times PyTorch too (peers/train.py, peers/decode.py, by the python3 of the path).
+// --graph: training steps are captured and replayed. --rehearse: tiny shapes, on whatever
 // the addon calls a device (run.sh takes the emulated one).
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -34,7 +34,7 @@ const { values: options } = parseArgs({
     steps: { type: 'string', default: '10' },
     only: { type: 'string' },
     conformance: { type: 'string', default: join(folder, 'cuda-conformance.js') },
-    torch: { type: 'string' },
+    peer: { type: 'boolean', default: false },
     case: { type: 'string' }, // this one, here: what the program calls itself with
     profile: { type: 'boolean', default: false }, // with --case: one step or token in the range of `ncu --profile-from-start off`, not timed
     graph: { type: 'boolean', default: false },
@@ -51,9 +51,26 @@ const limits = {
 const training = [
   { name: 'train 124m, 4,096 × 16', preset: '124m', length: 4096, sequences: 16 },
   { name: 'train 1b, 4,096 × 8', preset: '1b', length: 4096, sequences: 8 },
-  { name: 'train 1b, 32,768 × 1', preset: '1b', length: 32768, sequences: 1, recompute: true, chunk: 8192 },
-  { name: 'train 4b, 4,096 × 2', preset: '4b', length: 4096, sequences: 2, recompute: true, chunk: 4096 },
-  { name: 'train 1b, 131,072 × 1', preset: '1b', length: 131072, sequences: 1, recompute: true, chunk: 8192 },
+  { name: 'train 1b, 32,768 × 1', preset: '1b', length: 32768, sequences: 1, recompute: true, torchChunk: 8192 },
+  {
+    name: 'train 4b, 4,096 × 2',
+    preset: '4b',
+    length: 4096,
+    sequences: 2,
+    recompute: true,
+    torchKeeps: 'attention',
+    torchChunk: 4096,
+  },
+  {
+    name: 'train 1b, 131,072 × 1',
+    preset: '1b',
+    length: 131072,
+    sequences: 1,
+    recompute: true,
+    torchKeeps: 'attention',
+    torchChunk: 8192,
+    torchSteps: 5,
+  },
   { name: 'train 4b, 32,768 × 1', preset: '4b', length: 32768, sequences: 1, recompute: true, bfloat16Moments: true },
 ];
 const decoding = [
@@ -132,9 +149,9 @@ async function runAll() {
     if (limit !== undefined && entry.operationsPerSecond > 0)
       entry.fractionOfLimit = entry.operationsPerSecond / limit.flops;
     if (limit !== undefined && entry.bytesPerSecond > 0) entry.fractionOfLimit = entry.bytesPerSecond / limit.bytes;
-    if (options.torch !== undefined) {
+    if (options.peer) {
       const [script, ...flags] = training.includes(one) ? torchTraining(one) : torchDecoding(one);
-      const { lines: peers, ...peerFailure } = run('python3', join(options.torch, script), ...flags);
+      const { lines: peers, ...peerFailure } = run('python3', '-B', join(folder, 'peers', script), ...flags);
       entry.torch = peers?.[0] ?? peerFailure;
       const rate = entry.torch.tokens_per_s ?? entry.torch.decode_tok_s;
       if (rate > 0 && entry.tokensPerSecond > 0) entry.ratio = entry.tokensPerSecond / rate;
@@ -234,11 +251,12 @@ function timeDecoding({ preset: presetName, batch, prompt = 512, tokens = 128 })
   }
 }
 
-function torchTraining({ preset, length, sequences, recompute, chunk }) {
-  const flags = ['--preset', preset, '--seq', String(length), '--batch', String(sequences), '--steps', options.steps];
-  return ['torch_llama.py', ...flags, ...(recompute ? ['--ckpt'] : []), ...(chunk ? ['--chunk', String(chunk)] : [])];
+function torchTraining({ preset, length, sequences, torchKeeps = 'all', torchChunk, torchSteps }) {
+  const steps = String(torchSteps ?? options.steps);
+  const flags = ['--preset', preset, '--seq', String(length), '--batch', String(sequences), '--steps', steps];
+  return ['train.py', ...flags, '--keep', torchKeeps, ...(torchChunk ? ['--chunk', String(torchChunk)] : [])];
 }
 
 function torchDecoding({ preset, batch }) {
-  return ['torch_decode.py', '--preset', preset, '--batch', String(batch)];
+  return ['decode.py', '--preset', preset, '--batch', String(batch)];
 }

@@ -48,6 +48,7 @@ await build({
 for (const part of ['native', 'scripts', 'CMakeLists.txt', 'LICENSE'])
   cpSync(join(root, part), join(output, part), { recursive: true });
 cpSync(join(root, 'bench/cuda/run.sh'), join(output, 'run.sh'));
+cpSync(join(root, 'bench/cuda/peers'), join(output, 'peers'), { recursive: true });
 writeFileSync(join(output, 'package.json'), '{ "type": "module" }\n');
 const headers = createRequire(join(root, 'package.json')).resolve('node-api-headers/package.json');
 cpSync(dirname(headers), join(output, 'node_modules/node-api-headers'), { recursive: true, dereference: true });
