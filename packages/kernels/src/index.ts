@@ -30,7 +30,7 @@ export {
   type InitializeBackendOptions,
   type InitializedBackend,
 } from './backends/initialize-backend';
-export { setMatmulPrecision, setThreadCount } from './backends/settings';
+export { setDeterministic, setMatmulPrecision, setThreadCount } from './backends/settings';
 export {
   capture,
   type CapturedFunction,

@@ -25,6 +25,7 @@ test('the public API', async () => {
     'rmsNorm',
     'rope',
     'sampleTokens',
+    'setDeterministic',
     'setMatmulPrecision',
     'setNativeVariant',
     'setThreadCount',

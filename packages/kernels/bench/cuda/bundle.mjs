@@ -32,6 +32,7 @@ await build({
   entry: {
     'cuda-bench': join(root, 'bench/cuda/bench.mjs'),
     'cuda-conformance': join(root, 'bench/cuda/conformance.ts'),
+    'cuda-attention': join(root, 'bench/cuda/attention.mjs'),
   },
   outDir: output,
   format: ['esm'],

@@ -21,12 +21,12 @@ export const cudaAdapter: BackendAdapter = {
   },
 };
 
-function describeDevice({ devices, library }: CudaProbe): string {
+function describeDevice({ devices, library, attentionLibrary }: CudaProbe): string {
   const [{ name, major, minor, totalBytes, driverVersion, runtimeVersion }] = devices;
   const others = devices.length > 1 ? ` (the first of ${devices.length} GPUs)` : '';
   return (
     `${name}${others}, compute capability ${major}.${minor}, ${(totalBytes / 2 ** 30).toFixed(1)} GiB, ` +
-    `driver for CUDA ${version(driverVersion)}, runtime ${version(runtimeVersion)}, ${library}.`
+    `driver for CUDA ${version(driverVersion)}, runtime ${version(runtimeVersion)}, ${library}, ${attentionLibrary}.`
   );
 }
 

@@ -23,7 +23,9 @@ export interface CudaProbe {
   available: boolean;
   reason: string;
   remedy: string;
+  /** cuBLASLt and cuDNN: their versions, or why they are not there; attention works without cuDNN. */
   library: string;
+  attentionLibrary: string;
   devices: DeviceDescription[];
 }
 
@@ -71,6 +73,8 @@ export interface CudaAddon {
   resetPeaks(): void;
   releaseCached(): void;
   setPoison(poison: boolean): void;
+  /** Only kernels that give the same bits on every run. */
+  setDeterministic(deterministic: boolean): void;
   setTensorFloat32(rounded: boolean): void;
 
   beginCapture(): void;
@@ -140,6 +144,7 @@ export interface CudaAddon {
     scale: number,
     tokens: number,
     documents: number,
+    longestDocument: number,
     qkv: Handle,
     cumulativeLengths: Handle,
     out: Handle,
@@ -152,6 +157,7 @@ export interface CudaAddon {
     scale: number,
     tokens: number,
     documents: number,
+    longestDocument: number,
     qkv: Handle,
     cumulativeLengths: Handle,
     out: Handle,

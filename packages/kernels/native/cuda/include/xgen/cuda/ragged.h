@@ -1,0 +1,18 @@
+// Packed documents as cuDNN wants them: lengths, and where each document's rows start in arrays of different widths, in elements.
+#pragma once
+
+#include "xgen/cuda/operations.h"
+
+namespace xgen::cuda {
+
+struct RaggedOffsets {
+  std::int32_t* lengths;                       // [batch]
+  std::int64_t *rows, *out, *statistics;       // [batch + 1]: of qkv, of the output, of one number a query head
+};
+
+// batch: at least `documents`; those beyond are empty. Lengths that do not rise from 0 to `tokens` set `error`, and are bounded so that nothing
+// outside the arrays is named.
+void ragged_offsets(Stream stream, const std::int32_t* cumulative, std::size_t documents, std::size_t batch, std::size_t tokens,
+                    const AttentionShape& shape, const RaggedOffsets& offsets, ErrorFlag* error);
+
+}  // namespace xgen::cuda
