@@ -6,13 +6,13 @@ import {
   capture,
   checkpointed,
   embedding,
+  feedForward,
   globalNormScale,
   groupedQueryAttention,
   linear,
   linearCrossEntropy,
   rmsNorm,
   rope,
-  swiglu,
   valueAndGradients,
 } from '../dist/index.js';
 
@@ -39,7 +39,7 @@ export function createDecoder(
     normal = (shape, deviation, weightSeed) => tf.randomNormal(shape, 0, deviation, 'float32', weightSeed),
   } = {},
 ) {
-  const { width, layers, queryHeads, keyValueHeads, feedForward, vocabulary } = preset;
+  const { width, layers, queryHeads, keyValueHeads, feedForward: inner, vocabulary } = preset;
   const headDimension = width / queryHeads;
   const parameters = [];
   const add = (shape, deviation) => {
@@ -55,8 +55,8 @@ export function createDecoder(
     qkv: add([(queryHeads + 2 * keyValueHeads) * headDimension, width], 0.02),
     output: add([width, width], 0.02),
     feedForwardNorm: add([width], 0),
-    gateUp: add([2 * feedForward, width], 0.02),
-    down: add([width, feedForward], 0.02),
+    gateUp: add([2 * inner, width], 0.02),
+    down: add([width, inner], 0.02),
   }));
   const finalNorm = add([width], 0);
   const head = add([vocabulary, width], 0.02);
@@ -74,7 +74,7 @@ export function createDecoder(
     const qkv = rope(linear(normalized, block.qkv), positions, inverseFrequencies, rotation);
     const mixed = linear(groupedQueryAttention(qkv, cumulativeLengths, attention), block.output);
     const second = addRmsNorm(mixed, residual, block.feedForwardNorm, { epsilon });
-    return [second.sum, linear(swiglu(linear(second.normalized, block.gateUp)), block.down)];
+    return [second.sum, feedForward(second.normalized, block.gateUp, block.down)];
   };
 
   function hiddenStates({ ids, positions, cumulativeLengths }) {

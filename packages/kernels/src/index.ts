@@ -9,6 +9,7 @@ export { KernelsError, type KernelsErrorOptions } from './kernels-error';
 export { adamW, type AdamWOptions, type AdamWState } from './ops/adam-w';
 export { addRmsNorm, type AddRmsNormResult } from './ops/add-rms-norm';
 export { embedding } from './ops/embedding';
+export { feedForward } from './ops/feed-forward';
 export { globalNormScale, type GlobalNorm } from './ops/global-norm-scale';
 export { type AttentionShape, groupedQueryAttention } from './ops/grouped-query-attention';
 export { linear, type LinearOptions } from './ops/linear';

@@ -103,6 +103,29 @@ export const XgSwigluGrad = 'XgSwigluGrad';
 export type XgSwigluGradInputs = { gateUp: TensorInfo; dy: TensorInfo };
 
 /**
+ * x [N,D], gateUpWeight [2F,D], downWeight [D,F], residual [N,D] (or left out) → [y [N,D], gateUp [N,2F], activation [N,F]]:
+ * gateUp = x · gateUpWeightᵀ, activation = silu(gate) · up, y = activation · downWeightᵀ + residual.
+ */
+export const XgFeedForward = 'XgFeedForward';
+export type XgFeedForwardInputs = {
+  x: TensorInfo;
+  gateUpWeight: TensorInfo;
+  downWeight: TensorInfo;
+  residual?: TensorInfo;
+};
+
+/** → [dx [N,D], dGateUpWeight [2F,D], dDownWeight [D,F]]; the residual's gradient is dy. */
+export const XgFeedForwardGrad = 'XgFeedForwardGrad';
+export type XgFeedForwardGradInputs = {
+  x: TensorInfo;
+  gateUpWeight: TensorInfo;
+  downWeight: TensorInfo;
+  gateUp: TensorInfo;
+  activation: TensorInfo;
+  dy: TensorInfo;
+};
+
+/**
  * hidden [N,D], weight [V,D], targets int32 [N] (0 ≤ target < V, or ignoreIndex) → [logProbabilities [N], logSumExp [N]].
  * Both are 0 where the target is `ignoreIndex`. Logits exist only a chunk at a time.
  */

@@ -13,6 +13,7 @@ test('the public API', async () => {
     'describeBackends',
     'deviceMemory',
     'embedding',
+    'feedForward',
     'globalNormScale',
     'groupedQueryAttention',
     'initializeBackend',

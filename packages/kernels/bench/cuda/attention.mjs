@@ -1,12 +1,22 @@
 #!/usr/bin/env node
 // Attention alone, forward and backward: cuDNN's, where it takes the case, against the kernels here, whose results must agree.
 //
-//   node attention.mjs [--only TEXT]    one line of JSON a case, times in milliseconds (medians of 5), rates counting the causal half
+//   node attention.mjs [--only TEXT]                 the cases below whose names contain TEXT
+//   node attention.mjs --lengths 5,300,… [--heads 32,8,64]   documents of these lengths; query heads, key-value heads, head size
+//
+// One line of JSON a case: times in milliseconds (medians of 5), rates that count the causal half, differences relative to the kernels here.
 import { parseArgs } from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
 import { initializeBackend, setDeterministic, setMatmulPrecision, synchronizeDevice } from '../../dist/index.js';
 
-const { values: options } = parseArgs({ options: { only: { type: 'string', default: '' } } });
+const { values: options } = parseArgs({
+  options: {
+    only: { type: 'string', default: '' },
+    lengths: { type: 'string' },
+    heads: { type: 'string', default: '32,8,64' },
+    forward: { type: 'boolean', default: false }, // alone
+  },
+});
 
 const small = { queryHeads: 12, keyValueHeads: 4, headDimension: 64 };
 const middle = { queryHeads: 32, keyValueHeads: 8, headDimension: 64 };
@@ -14,7 +24,9 @@ const large = { queryHeads: 24, keyValueHeads: 8, headDimension: 128 };
 const even = (count, length) => Array.from({ length: count }, () => length);
 /** So many lengths that add up to `tokens`, some of them 0 or 1. */
 function uneven(count, tokens) {
-  const borders = Array.from({ length: count - 1 }, (_, i) => (i * 7919 * 104729 + (i % 3)) % (tokens + 1)).sort((a, b) => a - b);
+  const borders = Array.from({ length: count - 1 }, (_, i) => (i * 7919 * 104729 + (i % 3)) % (tokens + 1)).sort(
+    (a, b) => a - b,
+  );
   return [...borders, tokens].map((border, i) => border - (i === 0 ? 0 : borders[i - 1]));
 }
 const cases = [
@@ -28,9 +40,20 @@ const cases = [
   { name: '1b, packed', shape: middle, lengths: uneven(20, 32768) },
   { name: '1b, 32,768 + 3', shape: middle, lengths: [32771] },
   { name: '4b, packed', shape: large, lengths: uneven(5, 8192) },
-  { name: 'equal heads, packed', shape: { queryHeads: 4, keyValueHeads: 4, headDimension: 64 }, lengths: uneven(9, 1000) },
+  {
+    name: 'equal heads, packed',
+    shape: { queryHeads: 4, keyValueHeads: 4, headDimension: 64 },
+    lengths: uneven(9, 1000),
+  },
   { name: '1b, 131,072', shape: middle, lengths: [131072], once: true },
 ];
+
+const numbers = (text) => text.split(',').map(Number);
+if (options.lengths !== undefined) {
+  const [queryHeads, keyValueHeads, headDimension] = numbers(options.heads);
+  const shape = { queryHeads, keyValueHeads, headDimension };
+  cases.splice(0, cases.length, { name: options.lengths, shape, lengths: numbers(options.lengths) });
+}
 
 const { name: backend, warnings } = await initializeBackend({ preferred: 'cuda' });
 if (backend !== 'cuda') throw new Error(warnings.join(' '));
@@ -41,7 +64,9 @@ function normal(rows, width) {
   const block = tf.randomNormal([Math.min(rows * width, 65_521)], 0, 1, 'float32', 7);
   return tf.tidy(() => {
     const repeated = tf.slice(tf.tile(block, [Math.ceil((rows * width) / block.size)]), [0], [rows * width]);
-    const [y] = tf.engine().runKernel('XgRmsNorm', { x: tf.reshape(repeated, [rows, width]), weight: tf.ones([width]) }, { epsilon: 1e-5 });
+    const [y] = tf
+      .engine()
+      .runKernel('XgRmsNorm', { x: tf.reshape(repeated, [rows, width]), weight: tf.ones([width]) }, { epsilon: 1e-5 });
     return y;
   });
 }
@@ -72,7 +97,10 @@ for (const { name, shape, lengths, unknown, once } of cases.filter((one) => one.
   const qkv = normal(tokens, (shape.queryHeads + 2 * shape.keyValueHeads) * shape.headDimension);
   const dy = normal(tokens, width);
   let end = 0;
-  const given = tf.tensor1d(Int32Array.from([0, ...lengths], (length) => (end += length)), 'int32');
+  const given = tf.tensor1d(
+    Int32Array.from([0, ...lengths], (length) => (end += length)),
+    'int32',
+  );
   const cumulativeLengths = unknown ? tf.add(given, tf.scalar(0, 'int32')) : given;
   const attributes = { ...shape, scale: 1 / Math.sqrt(shape.headDimension) };
   const products = lengths.reduce((sum, length) => sum + length * length, 0) * 2 * width;
@@ -82,7 +110,10 @@ for (const { name, shape, lengths, unknown, once } of cases.filter((one) => one.
     const repeats = once ? 1 : 5;
     const forward = time(repeats, () => tf.engine().runKernel('XgAttention', { qkv, cumulativeLengths }, attributes));
     const [out, logSumExp] = forward.outputs;
-    const backward = time(repeats, () => tf.engine().runKernel('XgAttentionGrad', { qkv, cumulativeLengths, out, logSumExp, dy }, attributes));
+    if (options.forward) return { rates: forward, tensors: [out, logSumExp] };
+    const backward = time(repeats, () =>
+      tf.engine().runKernel('XgAttentionGrad', { qkv, cumulativeLengths, out, logSumExp, dy }, attributes),
+    );
     const rates = {
       forward: forward.milliseconds,
       forwardTflops: products / forward.milliseconds / 1e9,

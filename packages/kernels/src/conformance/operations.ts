@@ -2,6 +2,7 @@
 import { adamWOperation } from '../ops/adam-w.cases';
 import { addRmsNormOperation } from '../ops/add-rms-norm.cases';
 import { embeddingOperation } from '../ops/embedding.cases';
+import { feedForwardOperation } from '../ops/feed-forward.cases';
 import { globalNormScaleOperation } from '../ops/global-norm-scale.cases';
 import { groupedQueryAttentionOperation } from '../ops/grouped-query-attention.cases';
 import { linearOperation } from '../ops/linear.cases';
@@ -22,6 +23,7 @@ export const operations: readonly OperationDeclaration<unknown>[] = [
   ropeOperation,
   groupedQueryAttentionOperation,
   swigluOperation,
+  feedForwardOperation,
   linearCrossEntropyOperation,
   adamWOperation,
   globalNormScaleOperation,

@@ -119,6 +119,32 @@ export interface CudaAddon {
     inverseFrequencies: Handle,
     y: Handle,
   ): void;
+  feedForward(
+    rows: number,
+    width: number,
+    inner: number,
+    x: Handle,
+    gateUpWeight: Handle,
+    downWeight: Handle,
+    residual: Handle,
+    gateUp: Handle,
+    activation: Handle,
+    y: Handle,
+  ): void;
+  feedForwardGrad(
+    rows: number,
+    width: number,
+    inner: number,
+    x: Handle,
+    gateUpWeight: Handle,
+    downWeight: Handle,
+    gateUp: Handle,
+    activation: Handle,
+    dy: Handle,
+    dx: Handle,
+    dGateUpWeight: Handle,
+    dDownWeight: Handle,
+  ): void;
   swiglu(rows: number, width: number, gateUp: Handle, y: Handle): void;
   swigluGrad(rows: number, width: number, gateUp: Handle, dy: Handle, dGateUp: Handle): void;
 

@@ -24,6 +24,7 @@ import {
 import { KernelsError } from '../kernels-error';
 import { XgAttention, XgAttentionGrad, type XgAttentionAttrs } from '../kernel-names';
 import { checkpointed } from '../tape/checkpointed';
+import { acceptMissingGradients } from '../tape/missing-gradients';
 import { checkInteger, checkNumber, checkTensors } from './check-tensors';
 import { checkCumulativeLengths } from './check-values';
 import { readValues } from './host-memory';
@@ -44,6 +45,8 @@ export interface AttentionShape {
 const largestScoreBlock = 1 << 24;
 const masked = -1e30;
 
+// Nothing but the gradient uses the log-sum-exp.
+acceptMissingGradients(XgAttention);
 registerGradient({
   kernelName: XgAttention,
   inputsToSave: ['qkv', 'cumulativeLengths'],

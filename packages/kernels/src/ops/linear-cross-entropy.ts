@@ -55,6 +55,8 @@ export interface LinearCrossEntropyOptions {
 /** Logits of a composed block never exceed so many elements. */
 const largestLogitBlock = 1 << 22;
 
+// Nothing but the gradient uses the log-sum-exp.
+acceptMissingGradients(XgLinearCrossEntropy);
 registerGradient({
   kernelName: XgLinearCrossEntropy,
   inputsToSave: ['hidden', 'weight', 'targets'],

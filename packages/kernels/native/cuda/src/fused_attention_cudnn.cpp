@@ -2,7 +2,9 @@
 //
 // Documents of one length that is a multiple of 128 are a dense batch. Others are ragged: lengths, and where each document's rows start in
 // each array, lie in device memory (kernels/ragged.cu makes them of the cumulative lengths), so that a plan serves every batch of as many or
-// fewer documents that are no longer. Both counts are rounded up, so that few plans are made.
+// fewer documents that are no longer. Both counts are rounded up, so that few plans are made. cuDNN's ragged gradient takes one set of
+// places for an input, its gradient, and the sums and terms that lead to it: so queries, keys and values are taken apart before, and their
+// gradients put together after it, at the price of reading and writing each twice.
 #include <algorithm>
 #include <limits>
 #include <map>
@@ -25,6 +27,7 @@ using cudnn::Plan;
 using cudnn::Sizes;
 using cudnn::TensorNumber;
 using cudnn::TensorOptions;
+using Heads = SeparateHeads;
 
 constexpr std::size_t kTile = 128;
 
@@ -69,7 +72,7 @@ Geometry geometry_of(const PackedBatch& batch, const AttentionShape& shape, bool
 struct Attention {
   std::optional<Plan> plan;
   TensorNumber query = 0, key = 0, value = 0, out = 0, statistics = 0, scale = 0, minus_infinity = 0;
-  TensorNumber query_lengths = 0, key_lengths = 0, row_offsets = 0, out_offsets = 0, statistics_offsets = 0;
+  TensorNumber query_lengths = 0, key_lengths = 0, row_offsets = 0, out_offsets = 0, key_offsets = 0, statistics_offsets = 0;
   TensorNumber dy = 0, d_query = 0, d_key = 0, d_value = 0, delta = 0, query_sums = 0, key_sums = 0, value_sums = 0, one = 0;
 };
 
@@ -87,8 +90,9 @@ class Recipe {
       const TensorOptions lengths = {cudnn::kInt32, false}, offsets = {cudnn::kInt64, false};
       a_.query_lengths = graph_.tensor({b_, 1, 1, 1}, {1, 1, 1, 1}, lengths);
       a_.key_lengths = graph_.tensor({b_, 1, 1, 1}, {1, 1, 1, 1}, lengths);
-      a_.row_offsets = graph_.tensor({b_ + 1, 1, 1, 1}, {1, 1, 1, 1}, offsets);
+      if (!g_.gradient) a_.row_offsets = graph_.tensor({b_ + 1, 1, 1, 1}, {1, 1, 1, 1}, offsets);
       a_.out_offsets = graph_.tensor({b_ + 1, 1, 1, 1}, {1, 1, 1, 1}, offsets);
+      if (g_.gradient) a_.key_offsets = graph_.tensor({b_ + 1, 1, 1, 1}, {1, 1, 1, 1}, offsets);
       a_.statistics_offsets = graph_.tensor({b_ + 1, 1, 1, 1}, {1, 1, 1, 1}, offsets);
     }
   }
@@ -112,9 +116,9 @@ class Recipe {
   }
 
   Attention backward() {
-    a_.query = heads_of_row(hq_);
-    a_.key = graph_.tensor({b_, hk_, d_, s_}, {s_ * row_, d_, 1, row_}, bound(a_.row_offsets));
-    a_.value = graph_.tensor({b_, hk_, d_, s_}, {s_ * row_, d_, 1, row_}, bound(a_.row_offsets));
+    a_.query = heads_of(hq_, a_.out_offsets);
+    a_.key = transposed_keys();
+    a_.value = transposed_keys();
     a_.out = heads_of_out();
     a_.dy = heads_of_out();
     a_.statistics = statistics();
@@ -131,7 +135,7 @@ class Recipe {
     if (g_.ragged) scores = padded(scores);
     scores = causal(graph_.pointwise(cudnn::kSubtract, scores, a_.statistics));
     const TensorNumber weights = graph_.pointwise(cudnn::kExponential, scores);
-    a_.d_value = heads_of_row(hk_);
+    a_.d_value = heads_of(hk_, a_.key_offsets);
     a_.value_sums = gradient_of_keys(graph_.transposed(weights, cudnn::kBfloat16), a_.dy, a_.d_value);
 
     const TensorNumber d_weights = inside_scores();
@@ -139,14 +143,14 @@ class Recipe {
     TensorNumber d_scores = graph_.pointwise(cudnn::kSubtract, d_weights, a_.delta);
     d_scores = graph_.pointwise(cudnn::kMultiply, d_scores, weights);
     d_scores = graph_.pointwise(cudnn::kMultiply, d_scores, a_.scale);
-    a_.d_key = heads_of_row(hk_);
+    a_.d_key = heads_of(hk_, a_.key_offsets);
     a_.key_sums = gradient_of_keys(graph_.transposed(d_scores, cudnn::kBfloat16), a_.query, a_.d_key);
 
-    const TensorNumber keys = graph_.viewed(a_.key, {b_, hk_, s_, d_}, {s_ * row_, d_, row_, 1}, {cudnn::kBfloat16, true, false, offsets(a_.row_offsets)});
+    const TensorNumber keys = graph_.viewed(a_.key, {b_, hk_, s_, d_}, {s_ * key_row(), d_, key_row(), 1}, {cudnn::kBfloat16, true, false, offsets(a_.key_offsets)});
     a_.query_sums = g_.ragged ? graph_.tensor({b_, hq_, s_, d_}, {s_ * hq_ * d_, d_, hq_ * d_, 1}, {cudnn::kFloat32, false, false, a_.out_offsets})
                               : graph_.tensor({b_, hq_, s_, d_}, {hq_ * s_ * d_, s_ * d_, d_, 1}, {cudnn::kFloat32, false});
     graph_.multiply(d_scores, keys, a_.query_sums, extents(Side::queries, Side::none, Side::keys));
-    a_.d_query = heads_of_row(hq_);
+    a_.d_query = heads_of(hq_, a_.out_offsets);
     graph_.pointwise(cudnn::kIdentity, a_.query_sums, -1, -1, cudnn::kFloat32, cudnn::kFloat32, a_.d_query);
     a_.plan = graph_.build();
     return std::move(a_);
@@ -167,6 +171,13 @@ class Recipe {
 
   TensorNumber heads_of_row(std::int64_t heads) { return graph_.tensor({b_, heads, s_, d_}, {s_ * row_, d_, row_, 1}, bound(a_.row_offsets)); }
   TensorNumber heads_of_out() { return graph_.tensor({b_, hq_, s_, d_}, {s_ * hq_ * d_, d_, hq_ * d_, 1}, bound(a_.out_offsets)); }
+  // Of rows, or where documents are ragged, apart.
+  TensorNumber heads_of(std::int64_t heads, TensorNumber own_offsets) {
+    if (!g_.ragged) return heads_of_row(heads);
+    return graph_.tensor({b_, heads, s_, d_}, {s_ * heads * d_, d_, heads * d_, 1}, bound(own_offsets));
+  }
+  std::int64_t key_row() const { return g_.ragged ? hk_ * d_ : row_; }
+  TensorNumber transposed_keys() { return graph_.tensor({b_, hk_, d_, s_}, {s_ * key_row(), d_, 1, key_row()}, bound(a_.key_offsets)); }
   // One number a row and head, as log_sum_exp lies in memory: heads side by side.
   TensorNumber statistics() {
     return graph_.tensor({b_, hq_, s_, 1}, {s_ * hq_, 1, hq_, 1}, bound(a_.statistics_offsets, cudnn::kFloat32));
@@ -204,7 +215,7 @@ class Recipe {
       graph_.multiply(x, other, y, of_documents);
       return 0;
     }
-    const TensorNumber terms = g_.ragged ? graph_.tensor({b_, hq_, s_, d_}, {s_ * hq_ * d_, d_, hq_ * d_, 1}, bound(a_.out_offsets))
+    const TensorNumber terms = g_.ragged ? graph_.tensor({b_, hq_, s_, d_}, {s_ * hq_ * d_, d_, hq_ * d_, 1}, bound(a_.key_offsets))
                                          : graph_.inside({b_, hq_, s_, d_}, cudnn::kBfloat16);
     graph_.multiply(x, other, terms, of_documents);
     graph_.reduce(cudnn::kSum, terms, y);
@@ -233,16 +244,24 @@ class Pieces {
   std::size_t used_ = 0;
 };
 
+// Where the heads of the first row start.
+Heads heads_in_rows(void* qkv, const AttentionShape& shape) {
+  auto* const rows = static_cast<std::uint16_t*>(qkv);
+  std::uint16_t* const key = rows + shape.query_heads * shape.head_dimension;
+  return {rows, key, key + shape.key_value_heads * shape.head_dimension};
+}
+
 struct Layout {
   RaggedOffsets offsets = {};
   void *delta, *query_sums, *key_sums, *value_sums, *plan;
+  Heads heads, gradients;  // of ragged documents, apart
 };
 
 Layout lay_out(Pieces& pieces, const Attention& attention, const Geometry& g, std::size_t tokens) {
   Layout l = {};
   if (g.ragged) {
     l.offsets.lengths = static_cast<std::int32_t*>(pieces.take(g.batch * sizeof(std::int32_t)));
-    for (std::int64_t** list : {&l.offsets.rows, &l.offsets.out, &l.offsets.statistics}) {
+    for (std::int64_t** list : {&l.offsets.rows, &l.offsets.out, &l.offsets.keys, &l.offsets.statistics}) {
       *list = static_cast<std::int64_t*>(pieces.take((g.batch + 1) * sizeof(std::int64_t)));
     }
   }
@@ -250,8 +269,12 @@ Layout lay_out(Pieces& pieces, const Attention& attention, const Geometry& g, st
     const std::size_t heads = tokens * g.query_heads, elements = heads * g.head_dimension;
     l.delta = pieces.take(heads * sizeof(float));
     l.query_sums = pieces.take(elements * sizeof(float));
-    if (attention.key_sums != 0) l.key_sums = pieces.take(elements * 2);
-    if (attention.value_sums != 0) l.value_sums = pieces.take(elements * 2);
+    if (attention.key_sums != 0) l.key_sums = pieces.take(elements * sizeof(float));
+    if (attention.value_sums != 0) l.value_sums = pieces.take(elements * sizeof(float));
+    if (g.ragged) {
+      const std::size_t key_bytes = tokens * g.key_value_heads * g.head_dimension * 2;
+      for (Heads* heads : {&l.heads, &l.gradients}) *heads = {pieces.take(elements * 2), pieces.take(key_bytes), pieces.take(key_bytes)};
+    }
   }
   l.plan = pieces.take(std::max<std::size_t>(attention.plan->workspace_bytes, 1));
   return l;
@@ -299,8 +322,9 @@ struct FusedAttention::State {
       ragged_offsets(stream, batch.cumulative, batch.documents, g.batch, batch.tokens, shape, layout.offsets, error);
       bindings.push_back({a.query_lengths, layout.offsets.lengths});
       bindings.push_back({a.key_lengths, layout.offsets.lengths});
-      bindings.push_back({a.row_offsets, layout.offsets.rows});
+      if (!g.gradient) bindings.push_back({a.row_offsets, layout.offsets.rows});
       bindings.push_back({a.out_offsets, layout.offsets.out});
+      if (g.gradient) bindings.push_back({a.key_offsets, layout.offsets.keys});
       bindings.push_back({a.statistics_offsets, layout.offsets.statistics});
     }
     if (library.set_stream(handle, stream) != 0) throw Error("CUDNN_FAILURE", "cuDNN does not take the stream.");
@@ -344,11 +368,11 @@ void FusedAttention::forward(Stream stream, const void* qkv, const PackedBatch& 
   const Attention& a = state_->attention(g);
   std::vector<Binding> bindings;
   const Layout layout = state_->prepare(stream, a, g, batch, shape, workspace, bindings, error);
-  const auto* rows = static_cast<const std::uint16_t*>(qkv);
+  const Heads heads = heads_in_rows(const_cast<void*>(qkv), shape);
   const float minus_infinity = -std::numeric_limits<float>::infinity();
-  bindings.push_back({a.query, rows});
-  bindings.push_back({a.key, rows + shape.query_heads * shape.head_dimension});
-  bindings.push_back({a.value, rows + (shape.query_heads + shape.key_value_heads) * shape.head_dimension});
+  bindings.push_back({a.query, heads.query});
+  bindings.push_back({a.key, heads.key});
+  bindings.push_back({a.value, heads.value});
   bindings.push_back({a.out, out});
   bindings.push_back({a.statistics, log_sum_exp});
   bindings.push_back({a.scale, &shape.scale});
@@ -362,27 +386,32 @@ void FusedAttention::backward(Stream stream, const void* qkv, const PackedBatch&
   const Attention& a = state_->attention(g);
   std::vector<Binding> bindings;
   const Layout layout = state_->prepare(stream, a, g, batch, shape, workspace, bindings, error);
-  const auto* rows = static_cast<const std::uint16_t*>(qkv);
-  auto* d_rows = static_cast<std::uint16_t*>(d_qkv);
-  const std::size_t key = shape.query_heads * shape.head_dimension, value = key + shape.key_value_heads * shape.head_dimension;
+  Heads heads = layout.heads, gradients = layout.gradients;
+  if (g.ragged) {
+    unpack_rows(stream, qkv, heads, batch.tokens, shape);
+  } else {
+    heads = heads_in_rows(const_cast<void*>(qkv), shape);
+    gradients = heads_in_rows(d_qkv, shape);
+  }
   const float one = 1, minus_infinity = -std::numeric_limits<float>::infinity();
-  bindings.push_back({a.query, rows});
-  bindings.push_back({a.key, rows + key});
-  bindings.push_back({a.value, rows + value});
+  bindings.push_back({a.query, heads.query});
+  bindings.push_back({a.key, heads.key});
+  bindings.push_back({a.value, heads.value});
   bindings.push_back({a.out, out});
   bindings.push_back({a.dy, dy});
   bindings.push_back({a.statistics, log_sum_exp});
   bindings.push_back({a.scale, &shape.scale});
   bindings.push_back({a.minus_infinity, &minus_infinity});
   bindings.push_back({a.one, &one});
-  bindings.push_back({a.d_query, d_rows});
-  bindings.push_back({a.d_key, d_rows + key});
-  bindings.push_back({a.d_value, d_rows + value});
+  bindings.push_back({a.d_query, gradients.query});
+  bindings.push_back({a.d_key, gradients.key});
+  bindings.push_back({a.d_value, gradients.value});
   bindings.push_back({a.delta, layout.delta});
   bindings.push_back({a.query_sums, layout.query_sums});
   if (a.key_sums != 0) bindings.push_back({a.key_sums, layout.key_sums});
   if (a.value_sums != 0) bindings.push_back({a.value_sums, layout.value_sums});
   execute(state_->library, state_->handle, *a.plan, bindings, layout.plan);
+  if (g.ragged) pack_rows(stream, gradients, d_qkv, batch.tokens, shape);
 }
 
 }  // namespace xgen::cuda

@@ -39,11 +39,11 @@ class Matmul {
 
   static constexpr std::size_t kWorkspaceBytes = std::size_t{32} << 20;
 
-  // a and b of one type, float32 or bfloat16; c float32 or the type of a. With `accumulate` the product is added to c, else c is
-  // written without being read. workspace: kWorkspaceBytes, 256-byte aligned. The algorithm is chosen once for each shape and kept,
+  // a and b of one type, float32 or bfloat16; c float32 or the type of a. With `accumulate` the product is added to what `addend` holds,
+  // of c's shape and type (null: to c itself), else c is written without being read. workspace: kWorkspaceBytes, 256-byte aligned. The algorithm is chosen once for each shape and kept,
   // so the same call gives the same bits.
   void multiply(Stream stream, const MatmulShape& shape, ConstArray a, ConstArray b, Array c, bool accumulate,
-                Float32Products products, void* workspace);
+                Float32Products products, void* workspace, const void* addend = nullptr);
 
  private:
   struct State;
