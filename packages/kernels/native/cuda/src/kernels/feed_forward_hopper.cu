@@ -1,5 +1,5 @@
-// A persistent kernel of one block a processor and pairs of blocks as clusters. A block computes tiles of 256 rows by 128 columns: one thread
-// of its first warpgroup copies, the two others multiply 128 rows each, sums in registers. Tiles pass through a ring of stages of 48 KB in shared
+// A persistent kernel of one block a processor and pairs of blocks as clusters. A block computes tiles of 256 rows by 128 columns: of its first
+// warpgroup one thread copies in and two copy out, the two others multiply 128 rows each, sums in registers. Tiles pass through a ring of stages of 48 KB in shared
 // memory: 64 of the depth for 256 rows and 128 columns. The blocks of a cluster take neighbouring columns of the same rows; each copies half of
 // the rows to both, which halves what comes from the second-level cache.
 //
@@ -26,6 +26,7 @@ constexpr std::uint32_t kLeftBytes = kRows * kDepth * 2, kRightBytes = kColumns 
 constexpr unsigned kSlice = 32;                               // columns of an epilogue's stage
 constexpr std::uint32_t kSliceBytes = kRows * kSlice * 2;     // of one array
 constexpr std::size_t kSharedBytes = kStages * kStageBytes + 1024 + 128;
+constexpr unsigned kNanosecondsABlock = 600;  // that a stage of the ring takes, about
 constexpr unsigned kRowTilesTogether = 8;  // tiles that run at about the same time share rows and columns, in squares
 
 // Matrices and the boxes that they are copied in.
@@ -81,11 +82,13 @@ __global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kThreads, 1) 
   const std::uint32_t base = (shared_address(shared) + 1023u) & ~1023u, barriers = base + kStages * kStageBytes;
   const auto full = [&](unsigned stage) { return barriers + stage * 8; };
   const auto empty = [&](unsigned stage) { return barriers + (kStages + stage) * 8; };
+  const auto written = [&](unsigned group, unsigned stage) { return barriers + (2 * kStages + group * kStages + stage) * 8; };
   const std::uint32_t rank = cluster_rank();
   if (threadIdx.x == 0) {
     for (unsigned i = 0; i < kStages; i++) {
       barrier_init(full(i), 1);
-      barrier_init(empty(i), 2 * kCluster);  // both multiplying groups of both blocks
+      barrier_init(empty(i), 2 * kCluster);  // both multiplying groups of both blocks, or who copies out for them
+      for (unsigned group = 0; group < 2; group++) barrier_init(written(group, i), kGroup / kWarp);
     }
     barrier_init_fence();
   }
@@ -97,6 +100,8 @@ __global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kThreads, 1) 
   if (threadIdx.x < kGroup) {
     give_registers<40>();
     if (threadIdx.x == 0) {
+      // Blocks that do the same at the same time would all wait for memory in their epilogues, and leave it idle between: spread over a tile.
+      if (units > 8 * clusters) __nanosleep(static_cast<unsigned>(std::uint64_t{task.depth_blocks} * kNanosecondsABlock * own / clusters));
       Place at;
       for (unsigned unit = own; unit < units; unit += clusters) {
         const Tile tile = tile_of(task, unit);
@@ -128,17 +133,42 @@ __global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kThreads, 1) 
         }
       }
     }
+    if (threadIdx.x % kWarp == 0 && (threadIdx.x / kWarp == 1 || threadIdx.x / kWarp == 2)) {
+      // What a multiplying group wrote goes out, and its part of the stage is free when that was read: not sooner, and nobody waits for it.
+      const unsigned group = threadIdx.x / kWarp - 1;
+      const auto release = [&](unsigned stage) {
+        for (unsigned block = 0; block < kCluster; block++) barrier_arrive_at(empty(stage), block);
+      };
+      unsigned position = 0, parities = 0;  // in the ring; of each stage's barrier, which only epilogues use
+      for (unsigned unit = own; unit < units; unit += clusters) {
+        const Tile tile = tile_of(task, unit);
+        const int column = (tile.pair * 2 + static_cast<int>(rank)) * static_cast<int>(backward ? kColumns : kColumns / 2);
+        position += task.depth_blocks;
+        for (unsigned slice = 0; slice < epilogue_stages; slice++, position++) {
+          const unsigned stage = position % kStages;
+          const std::uint32_t from = base + stage * kStageBytes + group * (kSliceBytes / 2);
+          barrier_wait(written(group, stage), parities >> stage & 1);
+          parities ^= 1u << stage;
+          for (unsigned i = 0; i < (backward ? 2 : 3); i++) {
+            store_box(&maps.out[i], column + static_cast<int>(slice * kSlice), tile.row + static_cast<int>(group * 128), from + i * kSliceBytes);
+          }
+          commit_stores();
+          wait_for_reads<0>();
+          release(stage);
+        }
+      }
+    }
   } else {
     take_registers<232>();
-    const unsigned group = threadIdx.x / kGroup - 1, thread = threadIdx.x % kGroup, warp = thread / 32, lane = thread % 32;
+    // The same in all lanes, and known to be.
+    const unsigned group = __shfl_sync(kFullMask, threadIdx.x / kGroup - 1, 0), thread = threadIdx.x % kGroup, lane = thread % 32;
+    const unsigned warp = __shfl_sync(kFullMask, thread / 32, 0);
     // Of both blocks of the cluster, since each fills the stages of both.
     const auto release = [&](unsigned stage) {
       if (thread < kCluster) barrier_arrive_at(empty(stage), thread);
     };
     Place at;
     for (unsigned unit = own; unit < units; unit += clusters) {
-      const Tile tile = tile_of(task, unit);
-      const int column = (tile.pair * 2 + static_cast<int>(rank)) * static_cast<int>(backward ? kColumns : kColumns / 2);
       float sums[2][64];
       unsigned before = 0;
       for (unsigned block = 0; block < task.depth_blocks; block++) {
@@ -162,7 +192,6 @@ __global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kThreads, 1) 
 
       // The sixteen rows of each of the two parts of 64 that this warp owns; the row and the chunk of eight columns that this lane names.
       const unsigned row = group * 128 + warp * 16 + lane % 16, chunk = lane / 16;
-      int unreleased = -1;
 #pragma unroll
       for (unsigned slice = 0; slice < epilogue_stages; slice++) {
         const std::uint32_t stage = base + at.stage * kStageBytes;
@@ -211,25 +240,9 @@ __global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kThreads, 1) 
           }
         }
         fence_for_copies();
-        named_barrier(1 + group, kGroup);
-        if (thread < 1) {
-          const int to_row = tile.row + static_cast<int>(group * 128), to_column = column + static_cast<int>(slice * kSlice);
-          const std::uint32_t from = stage + group * (kSliceBytes / 2);
-#pragma unroll
-          for (unsigned i = 0; i < (backward ? 2 : 3); i++) store_box(&maps.out[i], to_column, to_row, from + i * kSliceBytes);
-          commit_stores();
-          // The stage before is free as soon as it was read.
-          wait_for_reads<1>();
-          if (unreleased >= 0) {
-            for (unsigned block = 0; block < kCluster; block++) barrier_arrive_at(empty(static_cast<unsigned>(unreleased)), block);
-          }
-        }
-        unreleased = static_cast<int>(at.stage);
+        __syncwarp();
+        if (lane == 0) barrier_arrive(written(group, at.stage));
         at.next();
-      }
-      if (thread < 1) {
-        wait_for_reads<0>();
-        for (unsigned block = 0; block < kCluster; block++) barrier_arrive_at(empty(static_cast<unsigned>(unreleased)), block);
       }
     }
   }
