@@ -33,7 +33,9 @@ export function describeCard() {
 /** A line of values in the order of `fields`. */
 export function parseCard(line) {
   const values = line.trim().split(', ');
-  return Object.fromEntries(Object.values(fields).map((name, i) => [name, numberOr(values[i])]));
+  return Object.fromEntries(
+    Object.values(fields).map((name, i) => [name, /(?:MHz|W|C)$/.test(name) ? Number(values[i]) : values[i]]),
+  );
 }
 
 /** Asks twice a second from now on; `stop()` → medians and extremes over the seconds in which the card was busy. */
@@ -71,8 +73,4 @@ export function summarizeSamples(text) {
     summary[name] = { median: summarize(values).median, minimum: Math.min(...values), maximum: Math.max(...values) };
   }
   return summary;
-}
-
-function numberOr(text) {
-  return text !== undefined && text !== '' && Number.isFinite(Number(text)) ? Number(text) : text;
 }

@@ -47,6 +47,9 @@ def keep_products():
     return keeping(ATTENTION_OPERATIONS | PRODUCTS)
 
 
+KEEPERS = {"attention": keep_attention, "products": keep_products}
+
+
 class Loss(torch.nn.Module):
     """The mean cross-entropy of targets [batch, length] after tokens of that shape; `shape` as in PRESETS."""
 
@@ -68,12 +71,9 @@ class Loss(torch.nn.Module):
         for block in decoder.blocks:
             if self.keep == "all":
                 x = block(x, self.cosines, self.sines)
-            elif self.keep == "inputs":
-                x = checkpoint(block, x, self.cosines, self.sines, use_reentrant=False)
-            elif self.keep == "attention":
-                x = checkpoint(block, x, self.cosines, self.sines, use_reentrant=False, context_fn=keep_attention)
             else:
-                x = checkpoint(block, x, self.cosines, self.sines, use_reentrant=False, context_fn=keep_products)
+                options = {"context_fn": KEEPERS[self.keep]} if self.keep in KEEPERS else {}
+                x = checkpoint(block, x, self.cosines, self.sines, use_reentrant=False, **options)
         return decoder.final_norm(x)
 
     def head_loss(self, x, targets):
