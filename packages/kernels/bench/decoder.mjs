@@ -95,6 +95,8 @@ export function createDecoder(
     productParameters: parameters
       .filter((one) => one !== table && one.shape.length === 2)
       .reduce((sum, one) => sum + one.size, 0),
+    /** After the final norm. */
+    hiddenStates,
     loss: (batch) => {
       const expectedGradient = -1 / batch.targets.size;
       return tf.neg(tf.mean(linearCrossEntropy(hiddenStates(batch), head, batch.targets, { expectedGradient })));
@@ -127,8 +129,8 @@ export function randomBatch({ vocabulary }, sequences, length, seed = 1) {
 }
 
 /**
- * A training step: loss, gradients, clipping, AdamW. `run(batch)` returns the loss. `zero(shape)` makes the moments; `captured` records the
- * first batch's step as a graph and replays it.
+ * A training step: loss, gradients, clipping, AdamW. `run(batch, learningRate)` returns the loss. `zero(shape)` makes the moments; `captured`
+ * records the first batch's step as a graph and replays it.
  */
 export function createTrainingStep(decoder, zero = (shape) => tf.zeros(shape), { captured = false } = {}) {
   const { parameters } = decoder;
@@ -139,24 +141,25 @@ export function createTrainingStep(decoder, zero = (shape) => tf.zeros(shape), {
     const { value, gradients } = valueAndGradients(() => decoder.loss(batch), parameters);
     const list = parameters.map(({ name }) => gradients.get(name));
     const { scale } = globalNormScale(list, 1);
-    adamW(state, list, { learningRate: 1e-3, weightDecay, gradientScale: scale, ...step });
+    adamW(state, list, { weightDecay, gradientScale: scale, ...step });
     return value;
   };
   let step = 0;
   let graph;
-  const replay = (batch) => {
+  const replay = (batch, learningRate) => {
     const names = Object.keys(batch);
-    const learningRate = tf.scalar(1e-3);
-    const inputs = [...Object.values(batch), learningRate, tf.scalar(step, 'int32')];
+    const inputs = [...Object.values(batch), tf.scalar(learningRate), tf.scalar(step, 'int32')];
     graph ??= capture((...given) => {
       const copies = Object.fromEntries(names.map((name, i) => [name, given[i]]));
       return [update(copies, { learningRate: given.at(-2), step: given.at(-1) })];
     }, inputs);
     return graph.run(...inputs)[0];
   };
-  const run = (batch) => {
+  const run = (batch, learningRate = 1e-3) => {
     step++;
-    return tf.tidy(() => (captured ? replay(batch) : update(batch, { step })).dataSync()[0]);
+    return tf.tidy(
+      () => (captured ? replay(batch, learningRate) : update(batch, { learningRate, step })).dataSync()[0],
+    );
   };
   const dispose = () => {
     graph?.dispose();
