@@ -164,6 +164,7 @@ void Matmul::multiply(Stream stream, const MatmulShape& shape, ConstArray a, Con
       (c.type != ElementType::float32 && c.type != a.type)) {
     throw Error("UNSUPPORTED", "There is no product of these element types.");
   }
+  if (!accumulate && multiply_few_rows(stream, shape, a, b, c)) return;
   const Plan& plan = state_->plan(shape, a, b, c, products);
   const float alpha = 1, beta = accumulate ? 1 : 0;
   check(state_->lib.multiply(state_->handle, plan.descriptor, &alpha, b.data, plan.a, a.data, plan.b, &beta, c.data, plan.c, c.data, plan.c,
