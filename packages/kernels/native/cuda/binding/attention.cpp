@@ -66,7 +66,7 @@ napi_value pagedAttention(const DeviceCall& call) {
   const Workspace workspace(call.context(), paged_attention_workspace_bytes(batch, tokens, shape));
   paged_attention(call.stream(), call.floating(9, product(tokens, shape.row())), call.floating(10, cache), call.floating(11, cache), batch,
                   call.floating(15, product(tokens, shape.query_heads * shape.head_dimension)), tokens, shape, workspace.data(),
-                  call.context().flag(Checked::paged_attention));
+                  call.context().arrivals(), call.context().flag(Checked::paged_attention));
   return nullptr;
 }
 

@@ -70,7 +70,8 @@ void paged_case(Context& c, const Kind& kind, const Sequences& sequences, std::s
   const Tensor cumulative = c.integers(batch.cumulative), contexts = c.integers(batch.contexts), tables = c.integers(batch.tables);
   const PagedBatch given = {cumulative.as<std::int32_t>(), contexts.as<std::int32_t>(), tables.as<std::int32_t>(), sequences.size(),
                             batch.max_blocks, kind.block_size, rows};
-  paged_attention(nullptr, qkv, keys, values, given, out, tokens, shape, c.workspace(paged_attention_workspace_bytes(given, tokens, shape)), c.error());
+  const Tensor arrivals = c.integers(std::vector<std::int32_t>(kPagedArrivals, 0));
+  paged_attention(nullptr, qkv, keys, values, given, out, tokens, shape, c.workspace(paged_attention_workspace_bytes(given, tokens, shape)), arrivals.as<std::uint32_t>(), c.error());
 
   std::vector<double> expected(tokens * out_row);
   const std::vector<double> x = qkv.values(), k = keys.values(), v = values.values();
@@ -89,6 +90,7 @@ void paged_case(Context& c, const Kind& kind, const Sequences& sequences, std::s
     }
   }
   c.close("out", out, expected);
+  c.equal("arrivals", arrivals, std::vector<double>(kPagedArrivals, 0));
   c.check(c.error_code() == DeviceError::none, "the error flag");
 }
 
@@ -127,7 +129,8 @@ void bad_case(Context& c, ElementType type, const AttentionShape& shape, std::ve
   const Tensor lengths = c.integers(cumulative), context_list = c.integers(contexts), table_list = c.integers(tables);
   const PagedBatch batch = {lengths.as<std::int32_t>(), context_list.as<std::int32_t>(), table_list.as<std::int32_t>(), sequences, max_blocks, 16, rows};
   c.error()->code = 0;
-  paged_attention(nullptr, qkv, keys, values, batch, out, tokens, shape, c.workspace(paged_attention_workspace_bytes(batch, tokens, shape)), c.error());
+  const Tensor arrivals = c.integers(std::vector<std::int32_t>(kPagedArrivals, 0));
+  paged_attention(nullptr, qkv, keys, values, batch, out, tokens, shape, c.workspace(paged_attention_workspace_bytes(batch, tokens, shape)), arrivals.as<std::uint32_t>(), c.error());
   c.check(c.error_code() == wanted, "the error flag is " + std::to_string(c.error()->code) + " instead of " + std::to_string(static_cast<int>(wanted)));
 }
 

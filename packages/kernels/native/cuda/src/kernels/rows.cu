@@ -30,6 +30,7 @@ template <class T, bool vectors>
 __global__ void __launch_bounds__(kRopeThreads) rope_kernel(Rope<T> a) {
   XGEN_SHARED(float, cosines, kMaximumHalf);
   XGEN_SHARED(float, sines, kMaximumHalf);
+  follow_previous();
   const unsigned half = a.head_dimension / 2;
   const float position = static_cast<float>(a.positions[blockIdx.x]);
   for (unsigned i = threadIdx.x; i < half; i += kRopeThreads) {
@@ -77,6 +78,7 @@ __global__ void __launch_bounds__(kRopeThreads) rope_kernel(Rope<T> a) {
 // One vector (or element) of the output a thread.
 template <class T, bool vectors>
 __global__ void __launch_bounds__(kThreads) swiglu_kernel(const T* gate_up, T* y, std::size_t count, std::size_t pieces) {
+  follow_previous();
   constexpr unsigned step = vectors ? kVector : 1;
   const std::size_t k = static_cast<std::size_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (k >= count) return;
@@ -128,6 +130,7 @@ __global__ void __launch_bounds__(kThreads) swiglu_grad_kernel(const T* gate_up,
 __global__ void __launch_bounds__(kThreads) embedding_kernel(const void* weight, ElementType weight_type, const std::int32_t* ids, void* out,
                                                              ElementType out_type, std::size_t count, std::size_t pieces, unsigned step,
                                                              std::size_t vocabulary, ErrorFlag* error) {
+  follow_previous();
   const std::size_t k = static_cast<std::size_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (k >= count) return;
   const std::size_t token = quotient(k, pieces), column = (k - token * pieces) * step, width = pieces * step;
@@ -154,7 +157,7 @@ void rope(Stream stream, ConstArray x, Array y, const std::int32_t* positions, c
     const Rope<T> arguments = {typed<T>(x), typed<T>(y), positions, inverse_frequencies, static_cast<unsigned>(heads),
                                static_cast<unsigned>(rotated_heads), static_cast<unsigned>(head_dimension), scaling, inverse};
     const auto kernel = head_dimension % (2 * kVector) == 0 ? rope_kernel<T, true> : rope_kernel<T, false>;
-    launch(name, kernel, grid_of(name, rows), kRopeThreads, 0, stream, arguments);
+    launch_early(name, kernel, grid_of(name, rows), kRopeThreads, 0, stream, arguments);
   });
 }
 
@@ -165,7 +168,7 @@ void swiglu(Stream stream, ConstArray gate_up, Array y, std::size_t rows, std::s
   const std::size_t pieces = vectors ? width / kVector : width, count = rows * pieces;
   with_float(name, y.type, [&](auto t) {
     using T = decltype(t);
-    launch(name, vectors ? swiglu_kernel<T, true> : swiglu_kernel<T, false>, grid_of(name, divide_up(count, kThreads)), kThreads, 0, stream,
+    launch_early(name, vectors ? swiglu_kernel<T, true> : swiglu_kernel<T, false>, grid_of(name, divide_up(count, kThreads)), kThreads, 0, stream,
            typed<T>(gate_up), typed<T>(y), count, pieces);
   });
 }
@@ -190,7 +193,7 @@ void embedding(Stream stream, ConstArray weight, const std::int32_t* ids, Array 
   require_float(name, out.type);
   const unsigned step = width % kVector == 0 ? kVector : 1;
   const std::size_t pieces = width / step, count = tokens * pieces;
-  launch(name, embedding_kernel, grid_of(name, divide_up(count, kThreads)), kThreads, 0, stream, weight.data, weight.type, ids, out.data,
+  launch_early(name, embedding_kernel, grid_of(name, divide_up(count, kThreads)), kThreads, 0, stream, weight.data, weight.type, ids, out.data,
          out.type, count, pieces, step, vocabulary, error);
 }
 

@@ -114,8 +114,10 @@ struct PagedBatch {
 // qkv and out share one type; caches of one float type; qkv bfloat16 needs bfloat16 caches. The work depends on the contents of the
 // lengths, the launch only on the sizes here: keep max_blocks * block_size near the longest context.
 // Lengths that cannot be, and blocks outside the cache, set `error`; their sequences' rows of out are then unspecified.
+// arrivals: kPagedArrivals zeros, which are zero again at the end; calls of one stream share them.
+constexpr std::size_t kPagedArrivals = 4096;
 void paged_attention(Stream stream, ConstArray qkv, ConstArray key_cache, ConstArray value_cache, const PagedBatch& batch, Array out,
-                     std::size_t tokens, const AttentionShape& shape, void* workspace, ErrorFlag* error);
+                     std::size_t tokens, const AttentionShape& shape, void* workspace, std::uint32_t* arrivals, ErrorFlag* error);
 std::size_t paged_attention_workspace_bytes(const PagedBatch& batch, std::size_t tokens, const AttentionShape& shape);
 
 // ------------------------------------------------------------------------------------------------------- cross-entropy
