@@ -49,6 +49,9 @@ struct Layout {
   static constexpr std::size_t kBytes = kRingBytes + std::size_t{kWarps} * Groups * kGroup * kSumRow * sizeof(float);
 };
 
+// As it would be after being stored.
+__device__ __forceinline__ float stored(float x, ElementType type) { return type == ElementType::bfloat16 ? low_bfloat16(pack_bfloat16(x, 0.0f)) : x; }
+
 // Tile t has outputs 16 Groups t ... of the weights' rows; `gated`: rows 16 t ... and those `outputs` further, whose results g and u become
 // g sigmoid(g) u. x has at most 8 Parts rows. Shared memory: the ring [warp][stage][piece][lane], then sums [warp][output][row of x].
 template <unsigned Groups, unsigned Parts, bool gated>
@@ -161,7 +164,10 @@ __global__ void __launch_bounds__(kThreads, Groups == 1 ? 2 : 1) few_rows_kernel
       const unsigned result = i % kResults, row = i / kResults, output = output_of(tile, result);
       if (output >= a.outputs) continue;
       float y = sum_of(result, row);
-      if constexpr (gated) y *= sigmoid(y) * sum_of(result + kGroup, row);
+      if constexpr (gated) {
+        const float gate = stored(y, a.y_type);
+        y = gate * (sigmoid(gate) * stored(sum_of(result + kGroup, row), a.y_type));
+      }
       store1(a.y, a.y_type, row * a.row_y + output, y);
     }
     __syncthreads();  // before the next tile's sums
