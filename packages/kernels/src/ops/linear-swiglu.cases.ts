@@ -18,6 +18,7 @@ export const linearSwigluOperation = declareOperation<NoAttributes>({
   kernels: [XgLinearSwiglu],
   differentiable: ['x', 'weight'],
   usesMatmulPrecision: true,
+  roundedFactors: 2,
   cases: [
     gatedCase(1, 1, 1),
     gatedCase(1, 64, 24),

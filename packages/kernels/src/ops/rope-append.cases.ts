@@ -51,7 +51,6 @@ export const ropeAppendOperation = declareOperation<RopeAppendOptions>({
       headDimension: 34,
       blockSize: 16,
     }),
-    ropeAppendCase([], [], 2, shape),
   ],
   benchmark: () =>
     ropeAppendCase(
