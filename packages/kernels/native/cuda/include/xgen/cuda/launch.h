@@ -26,6 +26,9 @@ namespace xgen::cuda {
 // Calls the hook, or throws.
 [[noreturn]] void fail_launch(const char* operation, const char* message);
 
+// How many processors the current device has: what a launch that splits its work fills. The emulated device says 8.
+std::size_t multiprocessors();
+
 // Whether the current device starts a kernel before the one before it has ended, where both allow it (Hopper and later).
 bool launches_overlap();
 
@@ -34,6 +37,11 @@ bool launches_overlap();
 // before it reads or writes device memory at all; until then it may compute addresses and ask for memory to be brought into the
 // second-level cache, which is coherent. Every block waits, so a kernel that has ended has all earlier ones behind it.
 enum class Follow { ended, early };
+
+// A processor's memory is split between shared memory and the first-level cache as a kernel prefers, and can be split anew only when
+// it is idle. So early kernels of few blocks, as those of decoding are, all prefer one split: most of it shared, as the products with weights
+// need it. Where many blocks stream through, the driver chooses.
+constexpr std::size_t kFewBlocks = 4;  // a processor
 
 // Runs kernel<<<grid, threads, shared_bytes, stream>>>(args...); an empty grid is nothing to do.
 template <class... P, class... A>
@@ -60,11 +68,18 @@ void launch_following([[maybe_unused]] Follow follow, const char* operation, voi
           configuration.blockDim = dim3(threads);
           configuration.dynamicSmemBytes = shared_bytes;
           configuration.stream = static_cast<cudaStream_t>(stream);
-          cudaLaunchAttribute attribute = {};
-          attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-          attribute.val.programmaticStreamSerializationAllowed = 1;
-          configuration.attrs = &attribute;
-          configuration.numAttrs = follow == Follow::early && launches_overlap() ? 1 : 0;
+          cudaLaunchAttribute attributes[2] = {};
+          configuration.attrs = attributes;
+          if (follow == Follow::early && launches_overlap()) {
+            attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+            attributes[0].val.programmaticStreamSerializationAllowed = 1;
+            configuration.numAttrs = 1;
+            if (std::size_t{grid.x} * grid.y * grid.z <= kFewBlocks * multiprocessors()) {
+              attributes[1].id = cudaLaunchAttributePreferredSharedMemoryCarveout;
+              attributes[1].val.sharedMemCarveout = cudaSharedmemCarveoutMaxShared;
+              configuration.numAttrs = 2;
+            }
+          }
           return cudaLaunchKernelExC(&configuration, function, pointers);
         },
         values);
@@ -89,8 +104,6 @@ void launch_early(const char* operation, void (*kernel)(P...), dim3 grid, unsign
 constexpr std::size_t divide_up(std::size_t a, std::size_t b) { return (a + b - 1) / b; }
 constexpr std::size_t align_up(std::size_t bytes) { return (bytes + 127) / 128 * 128; }
 
-// How many processors the current device has: what a launch that splits its work fills. The emulated device says 8.
-std::size_t multiprocessors();
 // Shared memory that a block of the current device may have at most. The emulated device says as much as an H100.
 std::size_t most_shared_bytes();
 
