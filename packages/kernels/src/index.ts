@@ -13,11 +13,13 @@ export { feedForward } from './ops/feed-forward';
 export { globalNormScale, type GlobalNorm } from './ops/global-norm-scale';
 export { type AttentionShape, groupedQueryAttention } from './ops/grouped-query-attention';
 export { linear, type LinearOptions } from './ops/linear';
+export { linearSwiglu } from './ops/linear-swiglu';
 export { linearCrossEntropy, type LinearCrossEntropyOptions } from './ops/linear-cross-entropy';
 export { pagedAttention, type PagedSequences } from './ops/paged-attention';
 export { createPagedCache, type PagedCache, pagedCacheAppend, type PagedCacheShape } from './ops/paged-cache';
 export { rmsNorm, type RmsNormOptions } from './ops/rms-norm';
 export { rope, type RopeOptions } from './ops/rope';
+export { ropeAppend, type RopeAppendOptions } from './ops/rope-append';
 export { type SampledTokens, sampleTokens, type SamplingTensors } from './ops/sample-tokens';
 export { swiglu } from './ops/swiglu';
 

@@ -98,6 +98,10 @@ export type XgAttentionGradInputs = {
 export const XgSwiglu = 'XgSwiglu';
 export type XgSwigluInputs = { gateUp: TensorInfo };
 
+/** x [N,in], weight [2F,in] (rows of gates, then of ups) → [y [N,F]] = swiglu(x · weightᵀ). Inference only. */
+export const XgLinearSwiglu = 'XgLinearSwiglu';
+export type XgLinearSwigluInputs = { x: TensorInfo; weight: TensorInfo };
+
 /** gateUp [N,2F], dy [N,F] → [dGateUp [N,2F]]. */
 export const XgSwigluGrad = 'XgSwigluGrad';
 export type XgSwigluGradInputs = { gateUp: TensorInfo; dy: TensorInfo };
@@ -195,6 +199,13 @@ export type XgPagedCacheAppendInputs = {
   slots: TensorInfo;
 };
 export type XgPagedCacheAppendAttrs = { queryHeads: number; keyValueHeads: number; headDimension: number };
+
+/**
+ * XgRope of the query and key heads of qkv, and XgPagedCacheAppend of the result → [output, shape of qkv]. Inference only.
+ */
+export const XgRopeAppend = 'XgRopeAppend';
+export type XgRopeAppendInputs = XgPagedCacheAppendInputs & { positions: TensorInfo; inverseFrequencies: TensorInfo };
+export type XgRopeAppendAttrs = XgPagedCacheAppendAttrs & { attentionScaling: number };
 
 /**
  * Attention of N new tokens of B sequences over their paged caches (own keys and values already appended): qkv [N,(Hq+2Hkv)·hd]

@@ -6,12 +6,11 @@ import {
   createPagedCache,
   embedding,
   linear,
+  linearSwiglu,
   pagedAttention,
-  pagedCacheAppend,
   rmsNorm,
-  rope,
+  ropeAppend,
   sampleTokens,
-  swiglu,
 } from '../../dist/index.js';
 
 const blockSize = 16;
@@ -19,7 +18,7 @@ const epsilon = 1e-5;
 
 /** `batch` sequences that have `prompt` tokens in their caches (zeros: what they hold does not change the time) and room for `tokens` more. */
 export function createDecoding({ weights }, preset, { batch, prompt, tokens }) {
-  const { table, blocks, finalNorm, head, inverseFrequencies, attention, rotation } = weights;
+  const { table, blocks, finalNorm, head, inverseFrequencies, attention } = weights;
   const shape = { ...attention, blockSize };
   const blocksEach = Math.ceil((prompt + tokens) / blockSize);
   const caches = blocks.map(() => createPagedCache(batch * blocksEach, shape));
@@ -53,12 +52,12 @@ export function createDecoding({ weights }, preset, { batch, prompt, tokens }) {
       let normalized;
       if (delta === undefined) normalized = rmsNorm(residual, block.attentionNorm, { epsilon });
       else ({ normalized, sum: residual } = addRmsNorm(delta, residual, block.attentionNorm, { epsilon }));
-      const qkv = rope(linear(normalized, block.qkv), positions, inverseFrequencies, rotation);
-      pagedCacheAppend(keyCache, valueCache, qkv, slots, shape);
+      const projected = linear(normalized, block.qkv);
+      const qkv = ropeAppend(keyCache, valueCache, projected, positions, inverseFrequencies, slots, shape);
       const mixed = linear(pagedAttention(qkv, keyCache, valueCache, sequences, shape), block.output);
       const second = addRmsNorm(mixed, residual, block.feedForwardNorm, { epsilon });
       residual = second.sum;
-      delta = linear(swiglu(linear(second.normalized, block.gateUp)), block.down);
+      delta = linear(linearSwiglu(second.normalized, block.gateUp), block.down);
     });
     const { normalized } = addRmsNorm(delta, residual, finalNorm, { epsilon });
     return [sampleTokens(linear(normalized, head), constants).ids];

@@ -41,7 +41,8 @@ describe.each(backends)('$label', ({ label, precision, storesBfloat16, skip, act
       const comparisons = compareRun(declaration, run, expected);
       run.dispose();
       const exact = declaration.tolerance ?? float32Tolerance;
-      const tolerance = isRounded(declaration) ? Math.max(exact, roundedTolerance[precision]) : exact;
+      const rounded = (declaration.roundedFactors ?? 1) * roundedTolerance[precision];
+      const tolerance = isRounded(declaration) ? Math.max(exact, rounded) : exact;
       // Gradients are compared along a few directions, over which rounding errors don't average out.
       const allowed = ({ what }: Comparison): number =>
         isRounded(declaration) && what.startsWith('gradient') ? 2 * tolerance : tolerance;

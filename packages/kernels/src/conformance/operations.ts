@@ -6,11 +6,13 @@ import { feedForwardOperation } from '../ops/feed-forward.cases';
 import { globalNormScaleOperation } from '../ops/global-norm-scale.cases';
 import { groupedQueryAttentionOperation } from '../ops/grouped-query-attention.cases';
 import { linearOperation } from '../ops/linear.cases';
+import { linearSwigluOperation } from '../ops/linear-swiglu.cases';
 import { linearCrossEntropyOperation } from '../ops/linear-cross-entropy.cases';
 import { pagedAttentionOperation } from '../ops/paged-attention.cases';
 import { pagedCacheAppendOperation } from '../ops/paged-cache.cases';
 import { rmsNormOperation } from '../ops/rms-norm.cases';
 import { ropeOperation } from '../ops/rope.cases';
+import { ropeAppendOperation } from '../ops/rope-append.cases';
 import { sampleTokensOperation } from '../ops/sample-tokens.cases';
 import { swigluOperation } from '../ops/swiglu.cases';
 import type { OperationDeclaration } from './operation-declaration';
@@ -24,10 +26,12 @@ export const operations: readonly OperationDeclaration<unknown>[] = [
   groupedQueryAttentionOperation,
   swigluOperation,
   feedForwardOperation,
+  linearSwigluOperation,
   linearCrossEntropyOperation,
   adamWOperation,
   globalNormScaleOperation,
   pagedCacheAppendOperation,
+  ropeAppendOperation,
   pagedAttentionOperation,
   sampleTokensOperation,
 ];

@@ -163,6 +163,9 @@ export interface CudaAddon {
     c: Handle,
   ): void;
 
+  /** x [rows, depth], weight [2 width, depth], gates first, y [rows, width]: of one floating type. */
+  linearSwiglu(rows: number, width: number, depth: number, x: Handle, weight: Handle, y: Handle): void;
+
   attention(
     queryHeads: number,
     keyValueHeads: number,
@@ -202,6 +205,21 @@ export interface CudaAddon {
     valueCache: Handle,
     qkv: Handle,
     slots: Handle,
+  ): void;
+  ropeAppend(
+    queryHeads: number,
+    keyValueHeads: number,
+    headDimension: number,
+    attentionScaling: number,
+    tokens: number,
+    cacheRows: number,
+    keyCache: Handle,
+    valueCache: Handle,
+    qkv: Handle,
+    positions: Handle,
+    inverseFrequencies: Handle,
+    slots: Handle,
+    y: Handle,
   ): void;
   pagedAttention(
     queryHeads: number,

@@ -3,7 +3,7 @@
  * 2 · layers · blocks · blockSize · Hkv · hd · 4 bytes, taken once.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { createPagedCache, pagedAttention, pagedCacheAppend, type PagedCache as LayerCache } from '@xgen-small/kernels';
+import { createPagedCache, pagedAttention, type PagedCache as LayerCache, ropeAppend } from '@xgen-small/kernels';
 import type { ModelConfig } from '../config/model-config.js';
 import type { Attention } from '../model/decoder.js';
 import type { Chunk } from './scheduler.js';
@@ -49,9 +49,13 @@ export class PagedCache {
     const scale = 1 / Math.sqrt(this.config.headDimension);
     return {
       inputs: () => [],
+      rotate: (qkv, positions_N, inverseFrequencies, attentionScaling, layer) => {
+        const { keyCache, valueCache, shape } = this.layers[layer];
+        const options = { ...shape, attentionScaling };
+        return ropeAppend(keyCache, valueCache, qkv, positions_N, inverseFrequencies, slots_N, options);
+      },
       apply: (qkv, layer) => {
         const { keyCache, valueCache, shape } = this.layers[layer];
-        pagedCacheAppend(keyCache, valueCache, qkv, slots_N, shape);
         return pagedAttention(qkv, keyCache, valueCache, layout, { ...shape, scale });
       },
     };

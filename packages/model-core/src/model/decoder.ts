@@ -7,15 +7,25 @@
  * when it ends: the peak is one block's activations.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { addRmsNorm, checkpointed, embedding, linear, rmsNorm, rope, swiglu } from '@xgen-small/kernels';
+import { addRmsNorm, checkpointed, embedding, linear, linearSwiglu, rmsNorm, rope } from '@xgen-small/kernels';
 import type { ModelConfig } from '../config/model-config.js';
 import { blockParameterNames, embeddingName, finalNormName } from '../parameters/parameter-layout.js';
 import type { ParameterStore } from '../parameters/parameter-store.js';
 import { ropeFrequencies } from '../rope/rope-frequencies.js';
 
-/** How a layer attends: rotated qkv [N, H] → [N, Hq·hd]. `inputs` makes the index tensors that it reads besides. */
+/**
+ * How a layer attends: rotated qkv [N, H] → [N, Hq·hd]. `inputs` makes the index tensors that it reads besides. `rotate` stands in for `rope` where
+ * the rotated rows also go elsewhere.
+ */
 export interface Attention {
   inputs(): tf.Tensor[];
+  rotate?(
+    qkv_NH: tf.Tensor2D,
+    positions_N: tf.Tensor,
+    inverseFrequencies: tf.Tensor,
+    attentionScaling: number,
+    layer: number,
+  ): tf.Tensor2D;
   apply(qkv_NH: tf.Tensor2D, layer: number, inputs: tf.Tensor[]): tf.Tensor2D;
 }
 
@@ -95,12 +105,14 @@ function decoderBlock(
   inputs: tf.Tensor[],
 ): tf.Tensor2D[] {
   const [normalized_ND, residual_ND, positions_N, inverseFrequencies, ...attentionInputs] = inputs;
-  const rotatedHeads = queryHeads + keyValueHeads;
-  const rotation = { rotatedHeads, headDimension, attentionScaling };
-  const qkv_NH = rope(linear(normalized_ND, weights.qkv), positions_N, inverseFrequencies, rotation);
+  const rotation = { rotatedHeads: queryHeads + keyValueHeads, headDimension, attentionScaling };
+  const projected_NH = linear(normalized_ND, weights.qkv);
+  const qkv_NH =
+    attention.rotate?.(projected_NH, positions_N, inverseFrequencies, attentionScaling, layer) ??
+    rope(projected_NH, positions_N, inverseFrequencies, rotation);
   const attended_ND = linear(attention.apply(qkv_NH, layer, attentionInputs), weights.attentionOutput);
   const middle = addRmsNorm(attended_ND, residual_ND, weights.postAttentionNorm, { epsilon });
-  const forward_ND = linear(swiglu(linear(middle.normalized, weights.gateUp)), weights.down);
+  const forward_ND = linear(linearSwiglu(middle.normalized, weights.gateUp), weights.down);
   const end = addRmsNorm(forward_ND, middle.sum, weights.nextNorm, { epsilon });
   return [end.normalized, end.sum];
 }

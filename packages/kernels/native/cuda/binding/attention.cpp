@@ -83,6 +83,18 @@ napi_value pagedCacheAppend(const DeviceCall& call) {
   return nullptr;
 }
 
+// After the shape (of which the scale is rope's): tokens, cache rows, caches, qkv, positions, inverse frequencies, slots, y.
+napi_value ropeAppend(const DeviceCall& call) {
+  const AttentionShape shape = shape_of(call);
+  const std::size_t tokens = call.size(4), cache_rows = call.size(5);
+  const std::size_t cache = product(cache_rows, shape.key_value_heads * shape.head_dimension), count = product(tokens, shape.row());
+  if (shape.head_dimension % 2 != 0) throw Error("INVALID_ARGUMENT", "Heads of an odd size cannot be rotated.");
+  rope_append(call.stream(), call.floating(8, count), call.floating(12, count), call.int32(9, tokens), call.float32(10, shape.head_dimension / 2),
+              shape.scale, call.floating(6, cache), call.floating(7, cache), cache_rows, call.int32(11, tokens), tokens, shape,
+              call.context().flag(Checked::cache_append));
+  return nullptr;
+}
+
 napi_value pagedAttention(const DeviceCall& call) {
   const AttentionShape shape = computable_shape_of(call);
   const std::size_t tokens = call.size(4), cache_rows = call.size(5), sequences = call.size(6), max_blocks = call.size(7);
@@ -93,7 +105,7 @@ napi_value pagedAttention(const DeviceCall& call) {
   const Workspace workspace(call.context(), paged_attention_workspace_bytes(batch, tokens, shape));
   paged_attention(call.stream(), call.floating(9, product(tokens, shape.row())), call.floating(10, cache), call.floating(11, cache), batch,
                   call.floating(15, product(tokens, shape.query_heads * shape.head_dimension)), tokens, shape, workspace.data(),
-                  call.context().flag(Checked::paged_attention));
+                  call.context().arrivals(), call.context().flag(Checked::paged_attention));
   return nullptr;
 }
 
@@ -101,7 +113,7 @@ napi_value pagedAttention(const DeviceCall& call) {
 
 const Registration kAttentionFunctions[] = {
     XGEN_REGISTER_DEVICE(attention),      XGEN_REGISTER_DEVICE(attentionGrad), XGEN_REGISTER_DEVICE(pagedCacheAppend),
-    XGEN_REGISTER_DEVICE(pagedAttention), {nullptr, nullptr},
+    XGEN_REGISTER_DEVICE(ropeAppend),     XGEN_REGISTER_DEVICE(pagedAttention), {nullptr, nullptr},
 };
 
 }  // namespace xgen::cuda::binding

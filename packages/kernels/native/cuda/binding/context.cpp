@@ -56,6 +56,8 @@ Context::Context(int device)
     : ordinal(chosen(device)), stream(create_stream()), allocator([this] { synchronize(stream); }) {
   flags_ = static_cast<ErrorFlag*>(allocator.allocate(kFlags * sizeof(ErrorFlag), allocator.label("error flags")));
   fill_bytes(flags_, 0, kFlags * sizeof(ErrorFlag), stream);
+  arrivals_ = static_cast<std::uint32_t*>(allocator.allocate(kPagedArrivals * sizeof(std::uint32_t), allocator.label("paged attention's counters")));
+  fill_bytes(arrivals_, 0, kPagedArrivals * sizeof(std::uint32_t), stream);
 }
 
 Context::~Context() {

@@ -73,6 +73,8 @@ class Context {
   void read_now(Handle handle, ElementType as, void* to);
 
   ErrorFlag* flag(Checked operation) const { return flags_ + static_cast<std::size_t>(operation); }
+  // What paged attention counts its blocks with.
+  std::uint32_t* arrivals() const { return arrivals_; }
   void* matmul_workspace();
 
   void begin_capture();
@@ -99,6 +101,7 @@ class Context {
   std::vector<Slot> slots_{1};  // number 0 stands for no array
   std::vector<std::uint32_t> free_slots_;
   ErrorFlag* flags_ = nullptr;
+  std::uint32_t* arrivals_ = nullptr;
   void* matmul_workspace_ = nullptr;
   std::unordered_map<std::uint32_t, Captured> graphs_;
   std::uint32_t last_graph_ = 0;

@@ -34,8 +34,28 @@ napi_value matMul(const DeviceCall& call) {
   return nullptr;
 }
 
+// rows, width, depth, x [rows,depth], weight [2 width,depth] (gates first), y [rows,width], all of one type: silu(gate) * up.
+napi_value linearSwiglu(const DeviceCall& call) {
+  const std::size_t rows = call.size(0), width = call.size(1), depth = call.size(2), count = product(rows, width);
+  const Array x = call.floating(3, product(rows, depth)), weight = call.floating(4, product(2 * width, depth)), y = call.floating(5, count);
+  if (count == 0) return nullptr;
+  Context& context = call.context();
+  MatmulShape shape{rows, width, depth, false, true, depth, depth, width};
+  if (y.type == x.type && multiply_few_rows_gated(context.stream, shape, x, weight, y)) return nullptr;
+  const Workspace both(context, product(2 * count, element_bytes(y.type)));
+  const Array gate_up = {both.data(), y.type};
+  shape.n = shape.row_c = 2 * width;
+  if (depth == 0) {
+    fill_bytes(gate_up.data, 0, 2 * count * element_bytes(y.type), context.stream);
+  } else {
+    context.matmul.multiply(context.stream, shape, x, weight, gate_up, false, context.float32_products, context.matmul_workspace());
+  }
+  swiglu(context.stream, gate_up, y, rows, width);
+  return nullptr;
+}
+
 }  // namespace
 
-const Registration kMatrixFunctions[] = {XGEN_REGISTER_DEVICE(matMul), {nullptr, nullptr}};
+const Registration kMatrixFunctions[] = {XGEN_REGISTER_DEVICE(matMul), XGEN_REGISTER_DEVICE(linearSwiglu), {nullptr, nullptr}};
 
 }  // namespace xgen::cuda::binding

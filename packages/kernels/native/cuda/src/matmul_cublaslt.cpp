@@ -164,6 +164,7 @@ void Matmul::multiply(Stream stream, const MatmulShape& shape, ConstArray a, Con
       (c.type != ElementType::float32 && c.type != a.type)) {
     throw Error("UNSUPPORTED", "There is no product of these element types.");
   }
+  if (!accumulate && multiply_few_rows(stream, shape, a, b, c)) return;
   const Plan& plan = state_->plan(shape, a, b, c, products);
   const float alpha = 1, beta = accumulate ? 1 : 0;
   const void* const added = addend == nullptr ? c.data : addend;

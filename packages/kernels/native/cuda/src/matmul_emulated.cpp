@@ -89,6 +89,7 @@ void Matmul::multiply(Stream stream, const MatmulShape& shape, ConstArray a, Con
       (c.type != ElementType::float32 && c.type != a.type)) {
     throw Error("UNSUPPORTED", "There is no product of these element types.");
   }
+  if (!accumulate && multiply_few_rows(stream, shape, a, b, c)) return;
   const bool rounded = products == Float32Products::tensor_float32 && a.type == ElementType::float32;
   submit(stream, [=] { product(shape, a, b, c, accumulate, rounded, addend); });
 }

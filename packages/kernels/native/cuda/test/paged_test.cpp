@@ -70,7 +70,8 @@ void paged_case(Context& c, const Kind& kind, const Sequences& sequences, std::s
   const Tensor cumulative = c.integers(batch.cumulative), contexts = c.integers(batch.contexts), tables = c.integers(batch.tables);
   const PagedBatch given = {cumulative.as<std::int32_t>(), contexts.as<std::int32_t>(), tables.as<std::int32_t>(), sequences.size(),
                             batch.max_blocks, kind.block_size, rows};
-  paged_attention(nullptr, qkv, keys, values, given, out, tokens, shape, c.workspace(paged_attention_workspace_bytes(given, tokens, shape)), c.error());
+  const Tensor arrivals = c.integers(std::vector<std::int32_t>(kPagedArrivals, 0));
+  paged_attention(nullptr, qkv, keys, values, given, out, tokens, shape, c.workspace(paged_attention_workspace_bytes(given, tokens, shape)), arrivals.as<std::uint32_t>(), c.error());
 
   std::vector<double> expected(tokens * out_row);
   const std::vector<double> x = qkv.values(), k = keys.values(), v = values.values();
@@ -89,6 +90,7 @@ void paged_case(Context& c, const Kind& kind, const Sequences& sequences, std::s
     }
   }
   c.close("out", out, expected);
+  c.equal("arrivals", arrivals, std::vector<double>(kPagedArrivals, 0));
   c.check(c.error_code() == DeviceError::none, "the error flag");
 }
 
@@ -118,6 +120,36 @@ void append_case(Context& c, ElementType type, ElementType cache_type, const Att
   c.check((c.error_code() == DeviceError::slots) == bad, "the error flag");
 }
 
+// In one launch what rope and paged_cache_append give in two, bit by bit.
+void rope_append_case(Context& c, ElementType type, const AttentionShape& shape, const std::vector<std::int32_t>& slots, std::size_t rows) {
+  const std::size_t width = shape.key_value_heads * shape.head_dimension, count = slots.size() * shape.row();
+  const std::size_t rotated = shape.query_heads + shape.key_value_heads;
+  const Tensor qkv = c.floats(count, type), slot_list = c.integers(slots), positions = c.integers(slots.size(), 0, 200000);
+  std::vector<double> frequencies;
+  for (std::size_t i = 0; i < shape.head_dimension / 2; i++) frequencies.push_back(std::pow(10000.0, -2.0 * static_cast<double>(i) / static_cast<double>(shape.head_dimension)));
+  const Tensor turns = c.floats(frequencies, f32);
+  const Tensor before = c.floats(2 * rows * width, type);
+  const auto copies = [&] {
+    std::vector<double> halves[2];
+    for (std::size_t i = 0; i < 2 * rows * width; i++) halves[i / (rows * width)].push_back(before.at(i));
+    return std::make_pair(c.floats(halves[0], type), c.floats(halves[1], type));
+  };
+  const auto [keys, values] = copies();
+  const auto [expected_keys, expected_values] = copies();
+  const Tensor y = c.output(count, type), expected = c.output(count, type);
+  rope_append(nullptr, qkv, y, positions.as<std::int32_t>(), turns.as<float>(), 1.25f, keys, values, rows, slot_list.as<std::int32_t>(), slots.size(), shape,
+              c.error());
+  const DeviceError found = c.error_code();
+  rope(nullptr, qkv, expected, positions.as<std::int32_t>(), turns.as<float>(), slots.size(), rotated + shape.key_value_heads, rotated, shape.head_dimension,
+       1.25f, false);
+  c.error()->code = 0;
+  paged_cache_append(nullptr, expected_keys, expected_values, rows, expected, slot_list.as<std::int32_t>(), slots.size(), shape, c.error());
+  c.equal("y", y, expected.values());
+  c.equal("keys", keys, expected_keys.values());
+  c.equal("values", values, expected_values.values());
+  c.check(found == c.error_code(), "the error flag");
+}
+
 // What cannot be is reported, and no access leaves the arrays.
 void bad_case(Context& c, ElementType type, const AttentionShape& shape, std::vector<std::int32_t> cumulative, std::vector<std::int32_t> contexts,
               std::vector<std::int32_t> tables, std::size_t tokens, DeviceError wanted) {
@@ -127,7 +159,8 @@ void bad_case(Context& c, ElementType type, const AttentionShape& shape, std::ve
   const Tensor lengths = c.integers(cumulative), context_list = c.integers(contexts), table_list = c.integers(tables);
   const PagedBatch batch = {lengths.as<std::int32_t>(), context_list.as<std::int32_t>(), table_list.as<std::int32_t>(), sequences, max_blocks, 16, rows};
   c.error()->code = 0;
-  paged_attention(nullptr, qkv, keys, values, batch, out, tokens, shape, c.workspace(paged_attention_workspace_bytes(batch, tokens, shape)), c.error());
+  const Tensor arrivals = c.integers(std::vector<std::int32_t>(kPagedArrivals, 0));
+  paged_attention(nullptr, qkv, keys, values, batch, out, tokens, shape, c.workspace(paged_attention_workspace_bytes(batch, tokens, shape)), arrivals.as<std::uint32_t>(), c.error());
   c.check(c.error_code() == wanted, "the error flag is " + std::to_string(c.error()->code) + " instead of " + std::to_string(static_cast<int>(wanted)));
 }
 
@@ -171,6 +204,14 @@ const bool registered = [] {
       Register(name + " the last of a slot stays", [=](Context& c) { append_case(c, type, cache, {1, 1, 16, 1}, {2, 5, 2, 2, kUnused, 5, 0}, 6); });
       Register(name + " bad slots", [=](Context& c) { append_case(c, type, cache, {1, 1, 16, 1}, {2, -1, 6, 1000000, 0}, 6); });
     }
+  }
+  for (const ElementType type : kFloatTypes) {
+    const std::string name = std::string("rope append ") + name_of(type);
+    Register(name, [=](Context& c) { rope_append_case(c, type, {4, 2, 64, 1}, {5, 0, kUnused, 11, 3}, 12); });
+    Register(name + " one row", [=](Context& c) { rope_append_case(c, type, {32, 8, 64, 1}, {2}, 3); });
+    Register(name + " wide", [=](Context& c) { rope_append_case(c, type, {40, 8, 128, 1}, {3, 1}, 4); });
+    Register(name + " odd", [=](Context& c) { rope_append_case(c, type, {3, 3, 38, 1}, {30, 2, 31, 9}, 32); });
+    Register(name + " slots twice and bad ones", [=](Context& c) { rope_append_case(c, type, {2, 1, 16, 1}, {2, 5, 2, 2, kUnused, 5, 0, -1, 6, 77}, 6); });
   }
   Register("cache append many", [](Context& c) {
     std::vector<std::int32_t> slots;

@@ -127,6 +127,42 @@ const pagedCacheAppend = defineKernel<names.XgPagedCacheAppendInputs, names.XgPa
   },
 );
 
+const ropeAppend = defineKernel<names.XgRopeAppendInputs, names.XgRopeAppendAttrs>(
+  names.XgRopeAppend,
+  ({ keyCache, valueCache, qkv, positions, inverseFrequencies, slots }, attributes, backend) => {
+    const { queryHeads, keyValueHeads, headDimension, attentionScaling } = attributes;
+    const { N, R } = checkInfos(
+      ['qkv', qkv, 'float32', 'N', rowWidth(attributes)],
+      ['positions', positions, 'int32', 'N'],
+      ['inverseFrequencies', inverseFrequencies, 'float32', headDimension / 2],
+      ['slots', slots, 'int32', 'N'],
+      ['keyCache', keyCache, 'float32', 'R', keyValueHeads * headDimension],
+      ['valueCache', valueCache, 'float32', 'R', keyValueHeads * headDimension],
+    );
+    const type = backend.activationType;
+    // As with pagedCacheAppend.
+    backend.store(keyCache, type);
+    backend.store(valueCache, type);
+    const y = backend.create(qkv.shape, type);
+    backend.addon.ropeAppend(
+      queryHeads,
+      keyValueHeads,
+      headDimension,
+      attentionScaling,
+      N,
+      R,
+      backend.writable(keyCache),
+      backend.writable(valueCache),
+      backend.arrayAs(qkv, type),
+      backend.arrayAs(positions, int32),
+      backend.arrayAs(inverseFrequencies, float32),
+      backend.arrayAs(slots, int32),
+      y.handle,
+    );
+    return [y.info];
+  },
+);
+
 const pagedAttention = defineKernel<names.XgPagedAttentionInputs, names.XgPagedAttentionAttrs>(
   names.XgPagedAttention,
   (inputs, attributes, backend) => {
@@ -169,4 +205,10 @@ const pagedAttention = defineKernel<names.XgPagedAttentionInputs, names.XgPagedA
   },
 );
 
-export const attentionKernels: readonly CudaKernel[] = [attention, attentionGrad, pagedCacheAppend, pagedAttention];
+export const attentionKernels: readonly CudaKernel[] = [
+  attention,
+  attentionGrad,
+  pagedCacheAppend,
+  ropeAppend,
+  pagedAttention,
+];

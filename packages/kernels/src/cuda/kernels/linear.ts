@@ -3,6 +3,7 @@
  * does: it is rounded once, and costs half the bytes when it is written, measured and applied.
  */
 import * as names from '../../kernel-names';
+import { KernelsError } from '../../kernels-error';
 import { checkInfos } from '../../native/check-infos';
 import { type CudaKernel, defineKernel } from '../kernel-definition';
 import { float32 } from '../physical-type';
@@ -18,6 +19,15 @@ const linear = defineKernel<names.XgLinearInputs, names.XgLinearAttrs>(
     return [y.info];
   },
 );
+
+const linearSwiglu = defineKernel<names.XgLinearSwigluInputs>(names.XgLinearSwiglu, ({ x, weight }, _, backend) => {
+  const { N, I, W } = checkInfos(['x', x, 'float32', 'N', 'I'], ['weight', weight, 'float32', 'W', 'I']);
+  if (W % 2 !== 0) throw new KernelsError('WRONG_SHAPE', `weight has ${W} rows, an odd number.`, { value: W });
+  const type = backend.activationType;
+  const y = backend.create([N, W / 2], type);
+  backend.addon.linearSwiglu(N, W / 2, I, backend.arrayAs(x, type), backend.weight(weight), y.handle);
+  return [y.info];
+});
 
 const linearGrad = defineKernel<names.XgLinearGradInputs, names.XgLinearGradAttrs>(
   names.XgLinearGrad,
@@ -41,4 +51,4 @@ const linearGrad = defineKernel<names.XgLinearGradInputs, names.XgLinearGradAttr
   },
 );
 
-export const linearKernels: readonly CudaKernel[] = [linear, linearGrad];
+export const linearKernels: readonly CudaKernel[] = [linear, linearSwiglu, linearGrad];

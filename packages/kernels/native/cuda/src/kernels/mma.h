@@ -104,12 +104,13 @@ __device__ __forceinline__ void commit_copies() {
   asm volatile("cp.async.commit_group;" ::: "memory");
 #endif
 }
-// Until this thread's copies are there; those of others need a barrier besides.
+// Until this thread's copies are there, apart from the last `groups` committed; those of others need a barrier besides.
+template <unsigned groups = 0>
 __device__ __forceinline__ void wait_for_copies() {
 #ifdef XGEN_CUDA_EMULATION
-  emulation::wait_copies(0);
+  emulation::wait_copies(groups);
 #else
-  asm volatile("cp.async.wait_group 0;" ::: "memory");
+  asm volatile("cp.async.wait_group %0;" ::"n"(groups) : "memory");
 #endif
 }
 

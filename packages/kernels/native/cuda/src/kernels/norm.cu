@@ -17,6 +17,8 @@ namespace {
 
 constexpr unsigned kPlainThreads = 256;
 constexpr unsigned kForwardVectors = 4;
+// Up to so many rows, a device is not full, and a row gets as many threads as it has vectors: it is done sooner.
+constexpr std::size_t kFewRows = 512;
 constexpr std::size_t kGradProcessors = 132;  // fixed, so that sums do not depend on the device: those of an H100
 
 // As many blocks of the gradient as leave each thread 64 registers, or 128 for two vectors.
@@ -39,17 +41,28 @@ struct NormForward {
 template <class T, unsigned Group, unsigned Vectors>
 __global__ void __launch_bounds__(Group) norm_kernel(NormForward<T> a) {
   XGEN_SHARED(float, scratch, Group / kWarp);
+  follow_previous();
   const std::size_t row = static_cast<std::size_t>(blockIdx.x) * a.width;
   const unsigned vectors = a.width / kVector;
-  Floats8 x[Vectors];
+  // All loads before the first store, so that they are under way together; of the weight too where a row has its own threads.
+  Packed8<T> given[Vectors], residual[Vectors];
+  Floats8 x[Vectors], w[Vectors];
+#pragma unroll
+  for (unsigned i = 0; i < Vectors; i++) {
+    const unsigned v = i * Group + threadIdx.x;
+    if (v >= vectors) continue;
+    given[i] = load_packed8(a.x + row + v * kVector);
+    if (a.residual != nullptr) residual[i] = load_packed8(a.residual + row + v * kVector);
+    if (Vectors == 1) w[i] = load8(a.weight, a.weight_type, v * kVector);
+  }
   float squares = 0.0f;
 #pragma unroll
   for (unsigned i = 0; i < Vectors; i++) {
     const unsigned v = i * Group + threadIdx.x;
     if (v >= vectors) continue;
-    x[i] = load8(a.x + row + v * kVector);
+    x[i] = unpack8(given[i]);
     if (a.residual != nullptr) {
-      const Floats8 r = load8(a.residual + row + v * kVector);
+      const Floats8 r = unpack8(residual[i]);
 #pragma unroll
       for (int j = 0; j < 8; j++) x[i].v[j] += r.v[j];
       store8(a.sum + row + v * kVector, x[i]);
@@ -64,9 +77,9 @@ __global__ void __launch_bounds__(Group) norm_kernel(NormForward<T> a) {
   for (unsigned i = 0; i < Vectors; i++) {
     const unsigned v = i * Group + threadIdx.x;
     if (v >= vectors) continue;
-    const Floats8 w = load8(a.weight, a.weight_type, v * kVector);
+    if (Vectors > 1) w[i] = load8(a.weight, a.weight_type, v * kVector);
 #pragma unroll
-    for (int j = 0; j < 8; j++) x[i].v[j] *= inverse * w.v[j];
+    for (int j = 0; j < 8; j++) x[i].v[j] *= inverse * w[i].v[j];
     store8(a.y + row + v * kVector, x[i]);
   }
 }
@@ -74,6 +87,7 @@ __global__ void __launch_bounds__(Group) norm_kernel(NormForward<T> a) {
 template <class T>
 __global__ void __launch_bounds__(kPlainThreads) norm_plain_kernel(NormForward<T> a) {
   XGEN_SHARED(float, scratch, kPlainThreads / kWarp);
+  follow_previous();
   const std::size_t row = static_cast<std::size_t>(blockIdx.x) * a.width;
   const auto element = [&](unsigned i) {
     const float x = to_float(a.x[row + i]);
@@ -259,14 +273,19 @@ void rms_norm(Stream stream, ConstArray x, ConstArray residual, ConstArray weigh
     const NormForward<T> arguments = {typed<T>(x), typed<T>(residual), weight.data, weight.type, typed<T>(y),
                                       typed<T>(sum), inverse_rms, rows, static_cast<unsigned>(width), epsilon};
     const unsigned grid = grid_of(name, rows);
-    with_group<kForwardVectors>(width, [&](auto group) {
+    const auto run = [&](auto group, auto vectors) {
       constexpr unsigned threads = decltype(group)::value;
       if constexpr (threads == 0) {
-        launch(name, norm_plain_kernel<T>, grid, kPlainThreads, 0, stream, arguments);
+        launch_early(name, norm_plain_kernel<T>, grid, kPlainThreads, 0, stream, arguments);
       } else {
-        launch(name, norm_kernel<T, threads, kForwardVectors>, grid, threads, 0, stream, arguments);
+        launch_early(name, norm_kernel<T, threads, decltype(vectors)::value>, grid, threads, 0, stream, arguments);
       }
-    });
+    };
+    if (rows <= kFewRows && width <= 4096) {
+      with_group<1>(width, [&](auto group) { run(group, std::integral_constant<unsigned, 1>{}); });
+    } else {
+      with_group<kForwardVectors>(width, [&](auto group) { run(group, std::integral_constant<unsigned, kForwardVectors>{}); });
+    }
   });
 }
 

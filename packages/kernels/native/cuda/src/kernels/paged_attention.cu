@@ -4,7 +4,7 @@
 // group operations, far below what the cores can do. So all query heads of a group share one read, in 16-byte loads; a block's four
 // warps have some 16 KB of them under way, about what a processor of an H100 needs to hide its memory's latency (25 GB/s times 600 ns).
 // A sequence's keys are split over as many blocks as fill the device once; the split's length follows from the lengths in device memory,
-// so that a graph can be replayed while they grow. A second kernel merges the splits.
+// so that a graph can be replayed while they grow. The block of a sequence and head that is done last merges its splits, in their order.
 //
 // Sequences with more than a few new tokens (a prefill, or a chunk of one) take the tiles of attention_mma.cu and attention_general.cu.
 #include "attention.h"
@@ -40,7 +40,7 @@ Plan plan_of(const PagedBatch& batch, std::size_t tokens, const AttentionShape& 
   std::size_t splits = kBlocksEach * multiprocessors() / blocks;
   splits = splits > divide_up(room, kMostKeys) ? splits : divide_up(room, kMostKeys);
   splits = splits < divide_up(room, kLeastKeys) ? splits : divide_up(room, kLeastKeys);
-  splits = splits < kMostSplits ? splits : kMostSplits;
+  splits = splits < kMostSplits && blocks <= kPagedArrivals ? splits : (blocks <= kPagedArrivals ? kMostSplits : 1);
   plan.splits = splits > 1 ? static_cast<unsigned>(splits) : 1;
   plan.entries = plan.tiles ? batch.sequences * kFew : tokens;
   return plan;
@@ -123,15 +123,33 @@ __device__ __forceinline__ Raw<T> load_part(const T* head, unsigned d, unsigned 
 }
 
 // Running softmax of one split: of exponents in base 2.
-struct Statistic {
+struct alignas(8) Statistic {
   float maximum, total;
 };
+
+// What another block of this grid has written and announced: from the second-level cache, as the first-level cache may hold what was there before.
+__device__ __forceinline__ float load_shared_result(const float* from) {
+#ifdef XGEN_CUDA_EMULATION
+  return *from;
+#else
+  return __ldcg(from);
+#endif
+}
+__device__ __forceinline__ Statistic load_shared_result(const Statistic* from) {
+#ifdef XGEN_CUDA_EMULATION
+  return *from;
+#else
+  const float2 both = __ldcg(reinterpret_cast<const float2*>(from));
+  return {both.x, both.y};
+#endif
+}
 
 template <class Q, class K>
 struct Decode {
   PagedForward<Q, K> a;
   Statistic* statistics;  // [entries][query heads][splits]; both null where there is one split
   float* partial;         // likewise, times the head's elements, divided by nothing
+  std::uint32_t* arrivals;  // [sequences][key-value heads]: blocks that are done; 0 before and after
   ErrorFlag* error;
   unsigned splits;
   int block_shift;  // block_size is 2 to this power, or -1
@@ -145,6 +163,7 @@ __global__ void __launch_bounds__(kThreads) decode_kernel(Decode<Q, K> call) {
   constexpr unsigned lanes = Size / kVector, stride = kWarps * (kWarp / lanes), tile = stride * kUnroll;
   XGEN_SHARED(float, warp_sums, kWarps * Rows * Size);
   XGEN_SHARED(Statistic, warp_statistics, kWarps * Rows);
+  follow_previous();
   const Heads& heads = call.a.heads;
   const Pages& pages = call.a.pages;
   const unsigned head = blockIdx.x % heads.key_value_heads, at = blockIdx.x / heads.key_value_heads;
@@ -153,7 +172,7 @@ __global__ void __launch_bounds__(kThreads) decode_kernel(Decode<Q, K> call) {
   const unsigned own = warp * (kWarp / lanes) + lane / lanes, d = lane % lanes * kVector;
   const PagedSequence lengths = paged_sequence(pages, sequence, static_cast<std::int64_t>(call.a.tokens));
   if (split == 0 && head == 0 && threadIdx.x == 0) check_sequence(pages, sequence, static_cast<std::int64_t>(call.a.tokens), call.error);
-  if (!call.by_token && lengths.queries > static_cast<std::int32_t>(kFew)) return;
+  if (lengths.queries == 0 || (!call.by_token && lengths.queries > static_cast<std::int32_t>(kFew))) return;
 
   const unsigned context = static_cast<unsigned>(lengths.context), queries = static_cast<unsigned>(lengths.queries);
   const unsigned length = ((context + call.splits - 1) / call.splits + tile - 1) / tile * tile;
@@ -164,12 +183,38 @@ __global__ void __launch_bounds__(kThreads) decode_kernel(Decode<Q, K> call) {
     const std::size_t entry = call.by_token ? static_cast<std::size_t>(lengths.first_token) + row / heads.group : sequence * kFew + row / heads.group;
     return (entry * heads.query_heads + head * heads.group + row % heads.group) * call.splits + split;
   };
-  if (call.splits > 1 && begin >= end) {
-    for (unsigned row = threadIdx.x; row < rows; row += kThreads) call.statistics[unit_of(row)] = {-infinity(), 0.0f};
-    return;
-  }
+  // A split without keys only says so.
+  const bool empty = call.splits > 1 && begin >= end;
+  for (unsigned row = threadIdx.x; empty && row < rows; row += kThreads) call.statistics[unit_of(row)] = {-infinity(), 0.0f};
 
-  for (unsigned row0 = 0; row0 < rows; row0 += Rows) {
+  Raw<K> keys[kUnroll], values[kUnroll];
+  bool there[kUnroll];
+  const auto fetch = [&](unsigned p0) {
+#pragma unroll
+    for (unsigned u = 0; u < kUnroll; u++) {
+      const unsigned position = p0 + u * stride + own;
+      keys[u] = {};
+      values[u] = {};
+      there[u] = false;
+      if (position < end) {
+        const unsigned block = call.block_shift >= 0 ? position >> call.block_shift : position / pages.block_size;
+        const std::size_t entry = std::size_t{sequence} * pages.max_blocks + block;
+        const std::int32_t number = pages.block_tables[entry];
+        there[u] = number >= 0 && static_cast<unsigned>(number) < pages.cache_blocks;
+        if (there[u]) {
+          const std::size_t row = std::size_t{static_cast<unsigned>(number)} * pages.block_size + (position - block * pages.block_size);
+          const std::size_t offset = (row * heads.key_value_heads + head) * heads.head_dimension;
+          keys[u] = load_part<exact>(call.a.key_cache + offset, d, heads.head_dimension);
+          values[u] = load_part<exact>(call.a.value_cache + offset, d, heads.head_dimension);
+        } else if (d == 0) {
+          report(call.error, DeviceError::block_tables, static_cast<std::int64_t>(entry), number);
+        }
+      }
+    }
+  };
+
+  for (unsigned row0 = 0; row0 < (empty ? 0 : rows); row0 += Rows) {
+    fetch(begin);  // under way while the queries are
     float query[Rows][kVector], sums[Rows][kVector], largest[Rows], total[Rows];
     unsigned seen[Rows];  // positions before this one
 #pragma unroll
@@ -191,29 +236,6 @@ __global__ void __launch_bounds__(kThreads) decode_kernel(Decode<Q, K> call) {
       }
     }
     for (unsigned p0 = begin; p0 < end; p0 += tile) {
-      Raw<K> keys[kUnroll], values[kUnroll];
-      bool there[kUnroll];
-#pragma unroll
-      for (unsigned u = 0; u < kUnroll; u++) {
-        const unsigned position = p0 + u * stride + own;
-        keys[u] = {};
-        values[u] = {};
-        there[u] = false;
-        if (position < end) {
-          const unsigned block = call.block_shift >= 0 ? position >> call.block_shift : position / pages.block_size;
-          const std::size_t entry = std::size_t{sequence} * pages.max_blocks + block;
-          const std::int32_t number = pages.block_tables[entry];
-          there[u] = number >= 0 && static_cast<unsigned>(number) < pages.cache_blocks;
-          if (there[u]) {
-            const std::size_t row = std::size_t{static_cast<unsigned>(number)} * pages.block_size + (position - block * pages.block_size);
-            const std::size_t offset = (row * heads.key_value_heads + head) * heads.head_dimension;
-            keys[u] = load_part<exact>(call.a.key_cache + offset, d, heads.head_dimension);
-            values[u] = load_part<exact>(call.a.value_cache + offset, d, heads.head_dimension);
-          } else if (d == 0) {
-            report(call.error, DeviceError::block_tables, static_cast<std::int64_t>(entry), number);
-          }
-        }
-      }
       float scores[kUnroll][Rows];
 #pragma unroll
       for (unsigned u = 0; u < kUnroll; u++) {
@@ -252,6 +274,7 @@ __global__ void __launch_bounds__(kThreads) decode_kernel(Decode<Q, K> call) {
           for (unsigned j = 0; j < kVector; j++) sums[r][j] += scores[u][r] * value.v[j];
         }
       }
+      if (p0 + tile < end) fetch(p0 + tile);
     }
     // The warp's groups of lanes, then the warps.
 #pragma unroll
@@ -297,39 +320,59 @@ __global__ void __launch_bounds__(kThreads) decode_kernel(Decode<Q, K> call) {
     }
     __syncthreads();  // before the next rows' results
   }
-}
+  if (call.splits == 1) return;
 
-// One warp for each entry and query head.
-template <class Q, class K>
-__global__ void __launch_bounds__(kThreads) merge_kernel(Decode<Q, K> call, std::size_t count) {
-  const Heads& heads = call.a.heads;
-  const std::size_t k = static_cast<std::size_t>(blockIdx.x) * kWarps + threadIdx.x / kWarp;
-  const unsigned lane = threadIdx.x % kWarp;
-  if (k >= count) return;
-  const std::size_t entry = k / heads.query_heads;
-  const unsigned head = static_cast<unsigned>(k % heads.query_heads);
-  std::size_t token = entry;
-  if (!call.by_token) {
-    const PagedSequence lengths = paged_sequence(call.a.pages, static_cast<unsigned>(entry / kFew), static_cast<std::int64_t>(call.a.tokens));
-    const std::int32_t query = static_cast<std::int32_t>(entry % kFew);
-    if (query >= lengths.queries || lengths.queries > static_cast<std::int32_t>(kFew)) return;
-    token = static_cast<std::size_t>(lengths.first_token + query);
-  }
-  const Statistic* const statistics = call.statistics + k * call.splits;
-  float maximum = -infinity();
-  for (unsigned s = lane; s < call.splits; s += kWarp) maximum = fmaxf(maximum, statistics[s].maximum);
-  maximum = warp_reduce(maximum, [](float a, float b) { return fmaxf(a, b); });
-  const float base = maximum == -infinity() ? 0.0f : maximum;
-  float total = 0.0f;
-  for (unsigned s = 0; s < call.splits; s++) total += statistics[s].total * exp2_fast(statistics[s].maximum - base);
-  const float inverse = total > 0.0f ? 1.0f / total : 0.0f;
-  for (unsigned d = lane; d < heads.head_dimension; d += kWarp) {
-    float sum = 0.0f;
-    for (unsigned s = 0; s < call.splits; s++) {
-      // A split without keys has written no sums.
-      if (statistics[s].total > 0.0f) sum += call.partial[(k * call.splits + s) * heads.head_dimension + d] * exp2_fast(statistics[s].maximum - base);
+  XGEN_SHARED(bool, last, 1);
+  std::uint32_t* const arrivals = call.arrivals + std::size_t{sequence} * heads.key_value_heads + head;
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) *last = atomicAdd(arrivals, 1u) + 1 == call.splits;
+  __syncthreads();
+  if (!*last) return;
+  if (threadIdx.x == 0) *arrivals = 0;
+  __threadfence();
+  XGEN_SHARED(float, factors, Rows * kMostSplits);
+  for (unsigned row0 = 0; row0 < rows; row0 += Rows) {
+    for (unsigned r = warp; r < Rows && row0 + r < rows; r += kWarps) {
+      const Statistic* const statistics = call.statistics + unit_of(row0 + r) - split;
+      Statistic own_two[kMostSplits / kWarp];
+      float maximum = -infinity(), sum = 0.0f;
+#pragma unroll
+      for (unsigned i = 0; i < kMostSplits / kWarp; i++) {
+        own_two[i] = {-infinity(), 0.0f};
+        if (lane + i * kWarp < call.splits) own_two[i] = load_shared_result(statistics + lane + i * kWarp);
+        maximum = fmaxf(maximum, own_two[i].maximum);
+      }
+      maximum = warp_reduce(maximum, [](float x, float y) { return fmaxf(x, y); });
+      const float base = maximum == -infinity() ? 0.0f : maximum;
+#pragma unroll
+      for (unsigned i = 0; i < kMostSplits / kWarp; i++) sum += own_two[i].total * exp2_fast(own_two[i].maximum - base);
+      sum = warp_reduce(sum, Add{});
+      const float inverse = sum > 0.0f ? 1.0f / sum : 0.0f;
+#pragma unroll
+      for (unsigned i = 0; i < kMostSplits / kWarp; i++) {
+        // A split without keys has written no sums.
+        if (lane + i * kWarp < call.splits) {
+          factors[r * kMostSplits + lane + i * kWarp] = own_two[i].total > 0.0f ? exp2_fast(own_two[i].maximum - base) * inverse : 0.0f;
+        }
+      }
     }
-    from_float(sum * inverse, call.a.out[token * heads.out_row() + heads.query(head) + d]);
+    __syncthreads();
+    for (unsigned i = threadIdx.x; i < Rows * Size; i += kThreads) {
+      const unsigned r = i / Size, element = i % Size, row = row0 + r;
+      if (row >= rows || element >= heads.head_dimension) continue;
+      const float* const partial = call.partial + (unit_of(row) - split) * heads.head_dimension + element;
+      float sum = 0.0f;
+#pragma unroll 8
+      for (unsigned one = 0; one < call.splits; one++) {
+        const float factor = factors[r * kMostSplits + one];
+        const float part = factor > 0.0f ? load_shared_result(partial + std::size_t{one} * heads.head_dimension) : 0.0f;
+        sum += factor * part;
+      }
+      Q* const to = call.a.out + (static_cast<std::size_t>(lengths.first_token) + row / heads.group) * heads.out_row() + heads.query(head * heads.group + row % heads.group);
+      from_float(sum, to[element]);
+    }
+    __syncthreads();  // before the next rows' factors
   }
 }
 
@@ -340,15 +383,15 @@ int shift_of(std::size_t block_size) {
 }
 
 template <class Q, class K>
-void decode(Stream stream, const PagedForward<Q, K>& arguments, const Plan& plan, std::size_t units, void* workspace, ErrorFlag* error) {
-  Decode<Q, K> call = {arguments, nullptr, nullptr, error, plan.splits, shift_of(arguments.pages.block_size), !plan.tiles};
+void decode(Stream stream, const PagedForward<Q, K>& arguments, const Plan& plan, std::size_t units, void* workspace, std::uint32_t* arrivals, ErrorFlag* error) {
+  Decode<Q, K> call = {arguments, nullptr, nullptr, arrivals, error, plan.splits, shift_of(arguments.pages.block_size), !plan.tiles};
   if (units > 0) {
     call.statistics = static_cast<Statistic*>(workspace);
     call.partial = reinterpret_cast<float*>(static_cast<unsigned char*>(workspace) + align_up(units * sizeof(Statistic)));
   }
   const Heads& heads = arguments.heads;
   const unsigned grid = grid_of(kName, std::size_t{plan.splits} * arguments.pages.sequences * heads.key_value_heads);
-  const auto run = [&](auto kernel) { launch(kName, kernel, grid, kThreads, 0, stream, call); };
+  const auto run = [&](auto kernel) { launch_early(kName, kernel, grid, kThreads, 0, stream, call); };
   if (heads.head_dimension == 64) {
     if (heads.group == 1) run(decode_kernel<Q, K, 64, 1, true>);
     else if (heads.group <= 4) run(decode_kernel<Q, K, 64, 4, true>);
@@ -362,20 +405,17 @@ void decode(Stream stream, const PagedForward<Q, K>& arguments, const Plan& plan
   } else {
     run(decode_kernel<Q, K, 256, 4, false>);
   }
-  if (units == 0) return;
-  const std::size_t count = plan.entries * heads.query_heads;
-  launch(kName, merge_kernel<Q, K>, grid_of(kName, divide_up(count, kWarps)), kThreads, 0, stream, call, count);
 }
 
 template <class Q, class K>
 void attend(Stream stream, ConstArray qkv, ConstArray key_cache, ConstArray value_cache, const PagedBatch& batch, Array out, std::size_t tokens,
-            const AttentionShape& shape, void* workspace, ErrorFlag* error) {
+            const AttentionShape& shape, void* workspace, std::uint32_t* arrivals, ErrorFlag* error) {
   const Plan plan = plan_of(batch, tokens, shape);
   const Pages pages = {batch.cumulative_query_lengths, batch.context_lengths, batch.block_tables, static_cast<unsigned>(batch.sequences),
                        static_cast<unsigned>(batch.max_blocks), static_cast<unsigned>(batch.block_size), static_cast<unsigned>(batch.cache_rows / batch.block_size)};
   const std::int32_t fewest = plan.decode ? static_cast<std::int32_t>(kFew) + 1 : 0;
   const PagedForward<Q, K> arguments = {typed<Q>(qkv), typed<K>(key_cache), typed<K>(value_cache), typed<Q>(out), pages, tokens, heads_of(shape), fewest};
-  if (plan.decode) decode(stream, arguments, plan, units_of(plan, shape), workspace, error);
+  if (plan.decode) decode(stream, arguments, plan, units_of(plan, shape), workspace, arrivals, error);
   if (!plan.tiles) return;
   launch(kName, check_kernel, grid_of(kName, batch.sequences), kThreads, 0, stream, pages, static_cast<std::int64_t>(tokens), error);
   if constexpr (sizeof(Q) == sizeof(bfloat16)) {
@@ -390,6 +430,7 @@ void attend(Stream stream, ConstArray qkv, ConstArray key_cache, ConstArray valu
 __global__ void __launch_bounds__(kThreads) append_kernel(void* keys, void* values, ElementType cache_type, std::size_t cache_rows, const void* qkv,
                                                           ElementType type, const std::int32_t* slots, std::size_t tokens, Heads heads, ErrorFlag* error) {
   XGEN_SHARED(unsigned, again, 1);
+  follow_previous();
   const std::size_t token = blockIdx.x;
   const std::int32_t slot = slots[token];
   if (slot == kUnused) return;
@@ -425,7 +466,7 @@ void paged_cache_append(Stream stream, Array key_cache, Array value_cache, std::
   require_float(name, qkv.type);
   require_float(name, key_cache.type);
   require_same(name, key_cache.type, value_cache.type);
-  launch(name, append_kernel, grid_of(name, tokens), kThreads, 0, stream, key_cache.data, value_cache.data, key_cache.type, cache_rows, qkv.data,
+  launch_early(name, append_kernel, grid_of(name, tokens), kThreads, 0, stream, key_cache.data, value_cache.data, key_cache.type, cache_rows, qkv.data,
          qkv.type, slots, tokens, heads_of(shape), error);
 }
 
@@ -435,11 +476,11 @@ std::size_t paged_attention_workspace_bytes(const PagedBatch& batch, std::size_t
 }
 
 void paged_attention(Stream stream, ConstArray qkv, ConstArray key_cache, ConstArray value_cache, const PagedBatch& batch, Array out,
-                     std::size_t tokens, const AttentionShape& shape, void* workspace, ErrorFlag* error) {
+                     std::size_t tokens, const AttentionShape& shape, void* workspace, std::uint32_t* arrivals, ErrorFlag* error) {
   require_same(kName, qkv.type, out.type);
   require_same(kName, key_cache.type, value_cache.type);
   const auto run = [&](auto q, auto k) {
-    attend<decltype(q), decltype(k)>(stream, qkv, key_cache, value_cache, batch, out, tokens, shape, workspace, error);
+    attend<decltype(q), decltype(k)>(stream, qkv, key_cache, value_cache, batch, out, tokens, shape, workspace, arrivals, error);
   };
   with_float(kName, qkv.type, [&](auto q) {
     with_float(kName, key_cache.type, [&](auto k) {

@@ -1,6 +1,7 @@
 // Rotary positions, the gated activation, and rows of a table. All bound by memory: each reads its inputs and writes its output once
 // (at 3.35 TB/s: SwiGLU in bf16 6 bytes an output element, its gradient 10; RoPE 4 bytes an element rotated).
 #include <algorithm>
+#include <type_traits>
 
 #include "xgen/cuda/device.h"
 
@@ -9,7 +10,7 @@ namespace xgen::cuda {
 namespace {
 
 constexpr unsigned kThreads = 256;
-constexpr unsigned kRopeThreads = 128;
+constexpr unsigned kRopeThreads = 256;
 constexpr unsigned kMaximumHalf = 512;  // half the largest head that RoPE takes
 
 // ---- RoPE
@@ -25,50 +26,115 @@ struct Rope {
   bool inverse;
 };
 
-// One row a block: angles once, then all heads.
-template <class T, bool vectors>
-__global__ void __launch_bounds__(kRopeThreads) rope_kernel(Rope<T> a) {
+// Where the rotated keys and the values of a row go besides: the last `key_value_heads` of the rotated heads, and all later ones.
+template <class T>
+struct Append {
+  T* keys;
+  T* values;
+  const std::int32_t* slots;
+  std::size_t cache_rows, tokens;
+  unsigned key_value_heads;
+  ErrorFlag* error;
+};
+
+// One row a block: angles once, then all heads, a thread's first piece of them being under way meanwhile.
+template <class T, bool vectors, bool append>
+__global__ void __launch_bounds__(kRopeThreads) rope_kernel(Rope<T> a, Append<T> cache) {
   XGEN_SHARED(float, cosines, kMaximumHalf);
   XGEN_SHARED(float, sines, kMaximumHalf);
-  const unsigned half = a.head_dimension / 2;
+  XGEN_SHARED(unsigned, later, kRopeThreads / kWarp);
+  follow_previous();
+  constexpr unsigned step = vectors ? kVector : 1;
+  using Part = std::conditional_t<vectors, Packed8<T>, T>;
+  const unsigned half = a.head_dimension / 2, pieces = half / step;
+  const std::size_t base = static_cast<std::size_t>(blockIdx.x) * a.heads * a.head_dimension;
+  const unsigned rotated = a.rotated_heads * pieces;
+  const unsigned items = rotated + (a.x == a.y && !append ? 0 : (a.heads - a.rotated_heads) * 2 * pieces);
+  // Where in the row item k starts: first the halves of heads that turn, then what is copied.
+  const auto start_of = [&](unsigned k) {
+    if (k >= rotated) return a.rotated_heads * a.head_dimension + (k - rotated) * step;
+    const unsigned head = k / pieces;
+    return head * a.head_dimension + (k - head * pieces) * step;
+  };
+  const auto load = [&](unsigned at) {
+    if constexpr (vectors) {
+      return load_packed8(a.x + base + at);
+    } else {
+      return a.x[base + at];
+    }
+  };
+  Part low = {}, high = {};
+  if (threadIdx.x < items) low = load(start_of(threadIdx.x));
+  if (threadIdx.x < rotated) high = load(start_of(threadIdx.x) + half);
+
   const float position = static_cast<float>(a.positions[blockIdx.x]);
   for (unsigned i = threadIdx.x; i < half; i += kRopeThreads) {
     const float2 turn = cos_sin(position * a.inverse_frequencies[i]);
     cosines[i] = turn.x * a.scaling;
     sines[i] = (a.inverse ? -turn.y : turn.y) * a.scaling;
   }
-  __syncthreads();
-  const std::size_t base = static_cast<std::size_t>(blockIdx.x) * a.heads * a.head_dimension;
-  constexpr unsigned step = vectors ? kVector : 1;
-  const unsigned pieces = half / step, rotated = a.rotated_heads * pieces;
-  for (unsigned k = threadIdx.x; k < rotated; k += kRopeThreads) {
-    const unsigned head = k / pieces, i = (k - head * pieces) * step;
-    const std::size_t at = base + head * a.head_dimension + i;
-    if constexpr (vectors) {
-      Floats8 low = load8(a.x + at), high = load8(a.x + at + half);
-      const Floats8 c = load8(cosines + i), s = load8(sines + i);
-#pragma unroll
-      for (int j = 0; j < 8; j++) {
-        const float first = low.v[j], second = high.v[j];
-        low.v[j] = first * c.v[j] - second * s.v[j];
-        high.v[j] = second * c.v[j] + first * s.v[j];
-      }
-      store8(a.y + at, low);
-      store8(a.y + at + half, high);
-    } else {
-      const float first = to_float(a.x[at]), second = to_float(a.x[at + half]);
-      from_float(first * cosines[i] - second * sines[i], a.y[at]);
-      from_float(second * cosines[i] + first * sines[i], a.y[at + half]);
-    }
+  std::int32_t slot = kUnused;
+  if constexpr (append) {
+    slot = cache.slots[blockIdx.x];
+    bool again = false;
+    for (std::size_t i = std::size_t{blockIdx.x} + 1 + threadIdx.x; i < cache.tokens; i += kRopeThreads) again = again || cache.slots[i] == slot;
+    const unsigned votes = __ballot_sync(kFullMask, again);
+    if (threadIdx.x % kWarp == 0) later[threadIdx.x / kWarp] = votes;
   }
-  if (a.x == a.y) return;
-  const unsigned end = a.heads * a.head_dimension;
-  for (unsigned i = a.rotated_heads * a.head_dimension + threadIdx.x * step; i < end; i += kRopeThreads * step) {
-    if constexpr (vectors) {
-      store8(a.y + base + i, load8(a.x + base + i));
-    } else {
-      a.y[base + i] = a.x[base + i];
+  __syncthreads();
+  if constexpr (append) {
+    const bool bad = slot != kUnused && (slot < 0 || static_cast<std::size_t>(slot) >= cache.cache_rows);
+    if (bad && threadIdx.x == 0) report(cache.error, DeviceError::slots, static_cast<std::int64_t>(blockIdx.x), slot);
+    unsigned again = 0;
+    for (unsigned w = 0; w < kRopeThreads / kWarp; w++) again |= later[w];
+    // Where a later row names the same slot, that one's stays.
+    if (bad || again != 0) slot = kUnused;
+  }
+  const unsigned first_key = (a.rotated_heads - cache.key_value_heads) * a.head_dimension, first_value = a.rotated_heads * a.head_dimension;
+  const std::size_t cache_row = slot == kUnused ? 0 : static_cast<std::size_t>(slot) * cache.key_value_heads * a.head_dimension;
+  const auto store = [&](unsigned at, const auto& part) {
+    const auto put = [&](T* to) {
+      if constexpr (vectors) {
+        store8(to, part);
+      } else {
+        from_float(part, *to);
+      }
+    };
+    put(a.y + base + at);
+    if constexpr (append) {
+      if (slot != kUnused && at >= first_key) put(at < first_value ? cache.keys + cache_row + (at - first_key) : cache.values + cache_row + (at - first_value));
     }
+  };
+  for (unsigned k = threadIdx.x; k < items; k += kRopeThreads) {
+    const unsigned at = start_of(k);
+    if constexpr (vectors) {
+      Floats8 first = unpack8(low);
+      if (k < rotated) {
+        const unsigned i = at % a.head_dimension;
+        Floats8 second = unpack8(high);
+        const Floats8 c = load8(cosines + i), s = load8(sines + i);
+#pragma unroll
+        for (int j = 0; j < 8; j++) {
+          const float x = first.v[j], y = second.v[j];
+          first.v[j] = x * c.v[j] - y * s.v[j];
+          second.v[j] = y * c.v[j] + x * s.v[j];
+        }
+        store(at + half, second);
+      }
+      store(at, first);
+    } else {
+      float first = to_float(low);
+      if (k < rotated) {
+        const unsigned i = at % a.head_dimension;
+        const float x = first, y = to_float(high);
+        first = x * cosines[i] - y * sines[i];
+        store(at + half, y * cosines[i] + x * sines[i]);
+      }
+      store(at, first);
+    }
+    const unsigned next = k + kRopeThreads;
+    if (next < items) low = load(start_of(next));
+    if (next < rotated) high = load(start_of(next) + half);
   }
 }
 
@@ -77,6 +143,7 @@ __global__ void __launch_bounds__(kRopeThreads) rope_kernel(Rope<T> a) {
 // One vector (or element) of the output a thread.
 template <class T, bool vectors>
 __global__ void __launch_bounds__(kThreads) swiglu_kernel(const T* gate_up, T* y, std::size_t count, std::size_t pieces) {
+  follow_previous();
   constexpr unsigned step = vectors ? kVector : 1;
   const std::size_t k = static_cast<std::size_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (k >= count) return;
@@ -128,6 +195,7 @@ __global__ void __launch_bounds__(kThreads) swiglu_grad_kernel(const T* gate_up,
 __global__ void __launch_bounds__(kThreads) embedding_kernel(const void* weight, ElementType weight_type, const std::int32_t* ids, void* out,
                                                              ElementType out_type, std::size_t count, std::size_t pieces, unsigned step,
                                                              std::size_t vocabulary, ErrorFlag* error) {
+  follow_previous();
   const std::size_t k = static_cast<std::size_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (k >= count) return;
   const std::size_t token = quotient(k, pieces), column = (k - token * pieces) * step, width = pieces * step;
@@ -153,8 +221,27 @@ void rope(Stream stream, ConstArray x, Array y, const std::int32_t* positions, c
     using T = decltype(t);
     const Rope<T> arguments = {typed<T>(x), typed<T>(y), positions, inverse_frequencies, static_cast<unsigned>(heads),
                                static_cast<unsigned>(rotated_heads), static_cast<unsigned>(head_dimension), scaling, inverse};
-    const auto kernel = head_dimension % (2 * kVector) == 0 ? rope_kernel<T, true> : rope_kernel<T, false>;
-    launch(name, kernel, grid_of(name, rows), kRopeThreads, 0, stream, arguments);
+    const auto kernel = head_dimension % (2 * kVector) == 0 ? rope_kernel<T, true, false> : rope_kernel<T, false, false>;
+    launch_early(name, kernel, grid_of(name, rows), kRopeThreads, 0, stream, arguments, Append<T>{});
+  });
+}
+
+void rope_append(Stream stream, ConstArray qkv, Array y, const std::int32_t* positions, const float* inverse_frequencies, float scaling,
+                 Array key_cache, Array value_cache, std::size_t cache_rows, const std::int32_t* slots, std::size_t tokens,
+                 const AttentionShape& shape, ErrorFlag* error) {
+  constexpr const char* name = "rope_append";
+  require_same(name, qkv.type, y.type);
+  require_same(name, qkv.type, key_cache.type);
+  require_same(name, qkv.type, value_cache.type);
+  const std::size_t head_dimension = shape.head_dimension, rotated_heads = shape.query_heads + shape.key_value_heads;
+  if (head_dimension % 2 != 0 || head_dimension > 2 * kMaximumHalf) fail_launch(name, "headDimension must be even and at most 1024");
+  with_float(name, qkv.type, [&](auto t) {
+    using T = decltype(t);
+    const Rope<T> arguments = {typed<T>(qkv), typed<T>(y), positions, inverse_frequencies, static_cast<unsigned>(rotated_heads + shape.key_value_heads),
+                               static_cast<unsigned>(rotated_heads), static_cast<unsigned>(head_dimension), scaling, false};
+    const Append<T> cache = {typed<T>(key_cache), typed<T>(value_cache), slots, cache_rows, tokens, static_cast<unsigned>(shape.key_value_heads), error};
+    const auto kernel = head_dimension % (2 * kVector) == 0 ? rope_kernel<T, true, true> : rope_kernel<T, false, true>;
+    launch_early(name, kernel, grid_of(name, tokens), kRopeThreads, 0, stream, arguments, cache);
   });
 }
 
@@ -165,7 +252,7 @@ void swiglu(Stream stream, ConstArray gate_up, Array y, std::size_t rows, std::s
   const std::size_t pieces = vectors ? width / kVector : width, count = rows * pieces;
   with_float(name, y.type, [&](auto t) {
     using T = decltype(t);
-    launch(name, vectors ? swiglu_kernel<T, true> : swiglu_kernel<T, false>, grid_of(name, divide_up(count, kThreads)), kThreads, 0, stream,
+    launch_early(name, vectors ? swiglu_kernel<T, true> : swiglu_kernel<T, false>, grid_of(name, divide_up(count, kThreads)), kThreads, 0, stream,
            typed<T>(gate_up), typed<T>(y), count, pieces);
   });
 }
@@ -190,7 +277,7 @@ void embedding(Stream stream, ConstArray weight, const std::int32_t* ids, Array 
   require_float(name, out.type);
   const unsigned step = width % kVector == 0 ? kVector : 1;
   const std::size_t pieces = width / step, count = tokens * pieces;
-  launch(name, embedding_kernel, grid_of(name, divide_up(count, kThreads)), kThreads, 0, stream, weight.data, weight.type, ids, out.data,
+  launch_early(name, embedding_kernel, grid_of(name, divide_up(count, kThreads)), kThreads, 0, stream, weight.data, weight.type, ids, out.data,
          out.type, count, pieces, step, vocabulary, error);
 }
 

@@ -1,12 +1,14 @@
-// Drawing a token from each row of logits: temperature, top-k, top-p, min-p and the draw in one launch, a block for each row.
+// Drawing a token from each row of logits, in two launches. The first reads a row in pieces of 2,048, a block for each: its extremes and the
+// sum of its exponentials, which are all that a greedy choice and the log-probability need. The second has a block for each row: it joins the
+// pieces in their order, and for rows with a temperature does top-k, top-p, min-p and the draw.
 //
 // Probabilities are integers (units of 2^-44 of the largest), so sums over any threads in any order are the same bits and
 // nothing is sorted. A filter keeps the best tokens up to one, its cut, which is found in two steps: in a histogram of even steps
 // between the largest and the smallest logit (even, so that the many logits of middling size don't meet in one bin), then digit by
 // digit among the few tokens of one bin, by logit and id together, which no two tokens share.
 //
-// A row is read from the second-level cache twice, three times more to draw, and twice more for each of top-k and top-p: some 5 us a
-// time for 131,072 logits in float32 at the 64 bytes a clock that one processor takes in.
+// To draw, a row is read from the second-level cache twice, and twice more for each of top-k and top-p: some 5 us a time for 131,072 logits in
+// float32 at the 64 bytes a clock that one processor takes in.
 #include "xgen/cuda/device.h"
 
 namespace xgen::cuda {
@@ -61,6 +63,7 @@ struct Row {
 struct Shared {
   Mass* bins;     // kBins
   Mass* scratch;  // kWarps
+  double* doubles;  // kWarps
   float* floats;  // kWarps
   unsigned* ids;  // kWarps
   struct Found {
@@ -202,46 +205,78 @@ __device__ void draw(const Row& row, const Shared& s, float uniform, Amount amou
   __syncthreads();
 }
 
-__global__ void __launch_bounds__(kThreads, 1) sample_kernel(const void* logits, ElementType type, SamplingOptions options, std::int32_t* ids,
-                                                          float* log_probabilities, unsigned vocabulary, std::uint32_t* lists) {
-  XGEN_SHARED(Mass, bins, kBins);
-  XGEN_SHARED(Mass, scratch, kWarps);
-  XGEN_SHARED(float, floats, kWarps);
-  XGEN_SHARED(unsigned, numbers, kWarps);
-  XGEN_SHARED(Shared::Found, found, 1);
-  const Shared s = {bins, scratch, floats, numbers, found};
-  const std::size_t start = std::size_t{blockIdx.x} * vocabulary;
-  const Row row = {logits, type, start, vocabulary};
-  const float temperature = options.temperature[blockIdx.x], top_p = options.top_p[blockIdx.x], min_p = options.min_p[blockIdx.x];
-  const std::int32_t top_k = options.top_k[blockIdx.x];
+// What the first launch finds in a piece of a row. sum: of the exponentials of logits less the largest.
+struct alignas(16) Piece {
+  float largest, smallest, sum;
+  unsigned best;  // the first entry that is the largest
+};
+constexpr unsigned kPieceThreads = 256;
+constexpr unsigned kPiece = kPieceThreads * kVector;
+static_assert(kMostTokens / kPiece <= kThreads);
 
-  float largest = -infinity(), smallest = infinity();
-  unsigned best = 0;
-  row.each([&](unsigned id, float logit) {
+__device__ __forceinline__ unsigned lower(unsigned a, unsigned b) { return a < b ? a : b; }
+
+// Block (piece, row).
+__global__ void __launch_bounds__(kPieceThreads) pieces_kernel(const void* logits, ElementType type, unsigned vocabulary, unsigned pieces, Piece* found) {
+  XGEN_SHARED(float, largest_scratch, kPieceThreads / kWarp);
+  XGEN_SHARED(float, smallest_scratch, kPieceThreads / kWarp);
+  XGEN_SHARED(float, sum_scratch, kPieceThreads / kWarp);
+  XGEN_SHARED(unsigned, best_scratch, kPieceThreads / kWarp);
+  follow_previous();
+  const unsigned piece = blockIdx.x % pieces, first = piece * kPiece;
+  const Row row = {logits, type, std::size_t{blockIdx.x / pieces} * vocabulary, vocabulary};
+  const unsigned last = first + kPiece < vocabulary ? first + kPiece : vocabulary;
+  float own[kVector], largest = -infinity(), smallest = infinity();
+  unsigned best = first, count = 0;
+#pragma unroll
+  for (unsigned j = 0; j < kVector; j++) own[j] = -infinity();
+  row.each(first, last, threadIdx.x, kPieceThreads, [&](unsigned id, float logit) {
     if (logit > largest) {
       largest = logit;
       best = id;
     }
     if (logit > -infinity()) smallest = fminf(smallest, logit);
+    own[count++] = logit;
   });
-  const float own = largest;
-  largest = reduce(largest, Maximum{}, s.floats);
-  smallest = reduce(smallest, Minimum{}, s.floats);
-  best = reduce(own == largest ? best : kNone, [](unsigned a, unsigned b) { return a < b ? a : b; }, s.ids);
+  const float own_largest = largest;
+  largest = block_reduce<kPieceThreads>(largest, Maximum{}, largest_scratch);
+  smallest = block_reduce<kPieceThreads>(smallest, Minimum{}, smallest_scratch);
+  best = block_reduce<kPieceThreads>(own_largest == largest ? best : kNone, lower, best_scratch);
+  float sum = 0.0f;
+  if (largest > -infinity()) {
+#pragma unroll
+    for (unsigned j = 0; j < kVector; j++) sum += expf(own[j] - largest);
+  }
+  sum = block_reduce<kPieceThreads>(sum, Add{}, sum_scratch);
+  if (threadIdx.x == 0) found[blockIdx.x] = {largest, smallest, sum, best};
+}
+
+__global__ void __launch_bounds__(kThreads, 1) sample_kernel(const void* logits, ElementType type, SamplingOptions options, std::int32_t* ids,
+                                                          float* log_probabilities, unsigned vocabulary, const Piece* all_pieces, unsigned pieces,
+                                                          std::uint32_t* lists) {
+  follow_previous();
+  XGEN_SHARED(Mass, bins, kBins);
+  XGEN_SHARED(Mass, scratch, kWarps);
+  XGEN_SHARED(double, doubles, kWarps);
+  XGEN_SHARED(float, floats, kWarps);
+  XGEN_SHARED(unsigned, numbers, kWarps);
+  XGEN_SHARED(Shared::Found, found, 1);
+  const Shared s = {bins, scratch, doubles, floats, numbers, found};
+  const std::size_t start = std::size_t{blockIdx.x} * vocabulary;
+  const Row row = {logits, type, start, vocabulary};
+  const float temperature = options.temperature[blockIdx.x], top_p = options.top_p[blockIdx.x], min_p = options.min_p[blockIdx.x];
+  const std::int32_t top_k = options.top_k[blockIdx.x];
+
+  Piece own = {-infinity(), infinity(), 0.0f, kNone};
+  if (threadIdx.x < pieces) own = all_pieces[std::size_t{blockIdx.x} * pieces + threadIdx.x];
+  const float largest = reduce(own.largest, Maximum{}, s.floats), smallest = reduce(own.smallest, Minimum{}, s.floats);
+  const unsigned best = reduce(own.largest == largest ? own.best : kNone, lower, s.ids);
+  const double whole = reduce(own.sum > 0.0f ? static_cast<double>(own.sum * expf(own.largest - largest)) : 0.0, Add{}, s.doubles);
   if (threadIdx.x == 0) s.found->id = best;
 
   const bool greedy = !(temperature > 0.0f) || largest == -infinity();
-  const auto weight = [&](float logit) { return expf((logit - largest) / temperature); };
-  Mass whole = 0, all = 0;
-  row.each([&](unsigned, float logit) {
-    if (logit > -infinity()) {
-      whole += mass_of(expf(logit - largest));
-      if (!greedy) all += mass_of(weight(logit));
-    }
-  });
-  whole = reduce(whole, Add{}, s.scratch);
-  all = reduce(all, Add{}, s.scratch);
   if (!greedy) {
+    const auto weight = [&](float logit) { return expf((logit - largest) / temperature); };
     Mass cut = kAll;
     const auto kept = [&](unsigned id, float logit) { return logit > -infinity() && rank_of(logit, id) <= cut; };
     const auto mass = [&](unsigned id, float logit) { return kept(id, logit) ? mass_of(weight(logit)) : Mass{0}; };
@@ -250,12 +285,9 @@ __global__ void __launch_bounds__(kThreads, 1) sample_kernel(const void* logits,
       cut = select(row, s, list, largest, smallest, static_cast<double>(top_k), cut, [&](unsigned id, float logit) { return kept(id, logit) ? Mass{1} : Mass{0}; });
     }
     if (top_p < 1.0f) {
-      Mass sum = all;
-      if (cut != kAll) {
-        sum = 0;
-        row.each([&](unsigned id, float logit) { sum += mass(id, logit); });
-        sum = reduce(sum, Add{}, s.scratch);
-      }
+      Mass sum = 0;
+      row.each([&](unsigned id, float logit) { sum += mass(id, logit); });
+      sum = reduce(sum, Add{}, s.scratch);
       // The best token always stays.
       const double wanted = static_cast<double>(top_p) * static_cast<double>(sum);
       cut = select(row, s, list, largest, smallest, wanted > 1.0 ? wanted : 1.0, cut, mass);
@@ -266,20 +298,25 @@ __global__ void __launch_bounds__(kThreads, 1) sample_kernel(const void* logits,
   if (threadIdx.x != 0) return;
   const unsigned id = s.found->id;
   ids[blockIdx.x] = static_cast<std::int32_t>(id);
-  const double total = static_cast<double>(whole) * (1.0 / static_cast<double>(kUnits));
-  log_probabilities[blockIdx.x] = static_cast<float>(static_cast<double>(row.at(id)) - static_cast<double>(largest) - log(total));
+  log_probabilities[blockIdx.x] = static_cast<float>(static_cast<double>(row.at(id)) - static_cast<double>(largest) - log(whole));
 }
 
 }  // namespace
 
-std::size_t sample_tokens_workspace_bytes(std::size_t rows, std::size_t vocabulary) { return rows * vocabulary * sizeof(std::uint32_t) + 16; }
+std::size_t sample_tokens_workspace_bytes(std::size_t rows, std::size_t vocabulary) {
+  return rows * divide_up(vocabulary, kPiece) * sizeof(Piece) + rows * vocabulary * sizeof(std::uint32_t) + 16;
+}
 
 void sample_tokens(Stream stream, ConstArray logits, const SamplingOptions& options, std::int32_t* ids, float* log_probabilities, std::size_t rows,
                    std::size_t vocabulary, void* workspace) {
   require_float(kName, logits.type);
   if (vocabulary == 0 || vocabulary > kMostTokens) fail_launch(kName, "a row must have 1 to 524,288 logits");
-  launch(kName, sample_kernel, grid_of(kName, rows), kThreads, 0, stream, logits.data, logits.type, options, ids, log_probabilities,
-         static_cast<unsigned>(vocabulary), static_cast<std::uint32_t*>(workspace));
+  const std::size_t pieces = divide_up(vocabulary, kPiece);
+  Piece* const found = static_cast<Piece*>(workspace);
+  launch_early(kName, pieces_kernel, grid_of(kName, rows * pieces), kPieceThreads, 0, stream, logits.data, logits.type, static_cast<unsigned>(vocabulary),
+               static_cast<unsigned>(pieces), found);
+  launch_early(kName, sample_kernel, grid_of(kName, rows), kThreads, 0, stream, logits.data, logits.type, options, ids, log_probabilities,
+               static_cast<unsigned>(vocabulary), found, static_cast<unsigned>(pieces), reinterpret_cast<std::uint32_t*>(found + rows * pieces));
 }
 
 }  // namespace xgen::cuda

@@ -37,6 +37,31 @@ __device__ __forceinline__ float to_float(bfloat16 x) { return __uint_as_float(s
 __device__ __forceinline__ void from_float(float x, float& out) { out = x; }
 __device__ __forceinline__ void from_float(float x, bfloat16& out) { out.bits = static_cast<std::uint16_t>(pack_bfloat16(x, 0.0f)); }
 
+// -------------------------------------------------------------------------------------- kernels that follow one another
+
+// See Follow (launch.h). Both do nothing in kernels that were launched after the end of the one before.
+__device__ __forceinline__ void wait_for_previous() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+__device__ __forceinline__ void allow_next() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+// Where a kernel has nothing to do before the one before it has ended: the next may come, then wait.
+__device__ __forceinline__ void follow_previous() {
+  allow_next();
+  wait_for_previous();
+}
+// Asks for `bytes` (a multiple of 16, at an address that is one) to be brought into the second-level cache.
+__device__ __forceinline__ void prefetch([[maybe_unused]] const void* from, [[maybe_unused]] unsigned bytes) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes) : "memory");
+#endif
+}
+
 // ------------------------------------------------------------------------------------------------------------- vectors
 
 template <class V>

@@ -26,10 +26,27 @@ namespace xgen::cuda {
 // Calls the hook, or throws.
 [[noreturn]] void fail_launch(const char* operation, const char* message);
 
+// How many processors the current device has: what a launch that splits its work fills. The emulated device says 8.
+std::size_t multiprocessors();
+
+// Whether the current device starts a kernel before the one before it has ended, where both allow it (Hopper and later).
+bool launches_overlap();
+
+// How a kernel follows the one before it on its stream: when that one has ended, or, on devices that can, as soon as all of that one's
+// blocks have called allow_next() or ended. A kernel that is launched `early` calls wait_for_previous() in every thread (device.h)
+// before it reads or writes device memory at all; until then it may compute addresses and ask for memory to be brought into the
+// second-level cache, which is coherent. Every block waits, so a kernel that has ended has all earlier ones behind it.
+enum class Follow { ended, early };
+
+// A processor's memory is split between shared memory and the first-level cache as a kernel prefers, and can be split anew only when
+// it is idle. So early kernels of few blocks, as those of decoding are, all prefer one split: most of it shared, as the products with weights
+// need it. Where many blocks stream through, the driver chooses.
+constexpr std::size_t kFewBlocks = 4;  // a processor
+
 // Runs kernel<<<grid, threads, shared_bytes, stream>>>(args...); an empty grid is nothing to do.
 template <class... P, class... A>
-void launch(const char* operation, void (*kernel)(P...), dim3 grid, unsigned threads, std::size_t shared_bytes, Stream stream,
-            A&&... args) {
+void launch_following([[maybe_unused]] Follow follow, const char* operation, void (*kernel)(P...), dim3 grid, unsigned threads,
+                      std::size_t shared_bytes, Stream stream, A&&... args) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
   std::tuple<P...> values(static_cast<P>(std::forward<A>(args))...);
 #ifdef XGEN_CUDA_EMULATION
@@ -46,7 +63,24 @@ void launch(const char* operation, void (*kernel)(P...), dim3 grid, unsigned thr
     status = std::apply(
         [&](P&... parameters) {
           void* pointers[] = {static_cast<void*>(&parameters)...};
-          return cudaLaunchKernel(function, grid, dim3(threads), pointers, shared_bytes, static_cast<cudaStream_t>(stream));
+          cudaLaunchConfig_t configuration = {};
+          configuration.gridDim = grid;
+          configuration.blockDim = dim3(threads);
+          configuration.dynamicSmemBytes = shared_bytes;
+          configuration.stream = static_cast<cudaStream_t>(stream);
+          cudaLaunchAttribute attributes[2] = {};
+          configuration.attrs = attributes;
+          if (follow == Follow::early && launches_overlap()) {
+            attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+            attributes[0].val.programmaticStreamSerializationAllowed = 1;
+            configuration.numAttrs = 1;
+            if (std::size_t{grid.x} * grid.y * grid.z <= kFewBlocks * multiprocessors()) {
+              attributes[1].id = cudaLaunchAttributePreferredSharedMemoryCarveout;
+              attributes[1].val.sharedMemCarveout = cudaSharedmemCarveoutMaxShared;
+              configuration.numAttrs = 2;
+            }
+          }
+          return cudaLaunchKernelExC(&configuration, function, pointers);
         },
         values);
   }
@@ -56,12 +90,22 @@ void launch(const char* operation, void (*kernel)(P...), dim3 grid, unsigned thr
   }
 #endif
 }
+template <class... P, class... A>
+void launch(const char* operation, void (*kernel)(P...), dim3 grid, unsigned threads, std::size_t shared_bytes, Stream stream,
+            A&&... args) {
+  launch_following(Follow::ended, operation, kernel, grid, threads, shared_bytes, stream, std::forward<A>(args)...);
+}
+template <class... P, class... A>
+void launch_early(const char* operation, void (*kernel)(P...), dim3 grid, unsigned threads, std::size_t shared_bytes, Stream stream,
+                  A&&... args) {
+  launch_following(Follow::early, operation, kernel, grid, threads, shared_bytes, stream, std::forward<A>(args)...);
+}
 
 constexpr std::size_t divide_up(std::size_t a, std::size_t b) { return (a + b - 1) / b; }
 constexpr std::size_t align_up(std::size_t bytes) { return (bytes + 127) / 128 * 128; }
 
-// How many processors the current device has: what a launch that splits its work fills. The emulated device says 8.
-std::size_t multiprocessors();
+// Shared memory that a block of the current device may have at most. The emulated device says as much as an H100.
+std::size_t most_shared_bytes();
 
 // One dimension of a grid.
 inline unsigned grid_of(const char* operation, std::size_t blocks) {

@@ -1,5 +1,5 @@
-// Matrix products on the device: cuBLASLt, opened at run time (src/matmul_cublaslt.cpp), or loops on the processor where the device is
-// emulated (src/matmul_emulated.cpp).
+// Matrix products on the device: a kernel of ours for few rows, else cuBLASLt, opened at run time (src/matmul_cublaslt.cpp), or loops on the
+// processor where the device is emulated (src/matmul_emulated.cpp).
 #pragma once
 
 #include <cstddef>
@@ -21,6 +21,13 @@ struct MatmulShape {
   std::size_t row_a, row_b, row_c;
   std::size_t batch = 1, step_a = 0, step_b = 0, step_c = 0;
 };
+
+// Products with few rows in a and b [n,k] stored transposed, as decoding has them, by a kernel that reads b once at the memory's speed
+// (src/kernels/few_rows_product.cu). False, with nothing queued, where it does not take the shape or the types: it wants a and b in
+// bfloat16, at most 32 rows (8 where k is above 4,096), k and the strides of rows multiples of 8, and no batch. A row of c depends on no other row.
+// Gated: b is [2n,k], gates first, and c = silu(gate) * up, bit by bit what the product and swiglu would give.
+bool multiply_few_rows(Stream stream, const MatmulShape& shape, ConstArray a, ConstArray b, Array c);
+bool multiply_few_rows_gated(Stream stream, const MatmulShape& shape, ConstArray a, ConstArray b, Array c);
 
 // Finding out whether products can be computed, without a device.
 struct MatmulLibrary {

@@ -105,6 +105,11 @@ std::size_t attention_grad_workspace_bytes(std::size_t tokens, const AttentionSh
 void paged_cache_append(Stream stream, Array key_cache, Array value_cache, std::size_t cache_rows, ConstArray qkv,
                         const std::int32_t* slots, std::size_t tokens, const AttentionShape& shape, ErrorFlag* error);
 
+// rope of query and key heads and paged_cache_append of the result, in one launch. All of one type; y may be qkv in place.
+void rope_append(Stream stream, ConstArray qkv, Array y, const std::int32_t* positions, const float* inverse_frequencies, float scaling,
+                 Array key_cache, Array value_cache, std::size_t cache_rows, const std::int32_t* slots, std::size_t tokens,
+                 const AttentionShape& shape, ErrorFlag* error);
+
 struct PagedBatch {
   const std::int32_t* cumulative_query_lengths;  // sequences + 1
   const std::int32_t* context_lengths;           // sequences; kUnused: its rows of out become 0
@@ -114,8 +119,10 @@ struct PagedBatch {
 // qkv and out share one type; caches of one float type; qkv bfloat16 needs bfloat16 caches. The work depends on the contents of the
 // lengths, the launch only on the sizes here: keep max_blocks * block_size near the longest context.
 // Lengths that cannot be, and blocks outside the cache, set `error`; their sequences' rows of out are then unspecified.
+// arrivals: kPagedArrivals zeros, which are zero again at the end; calls of one stream share them.
+constexpr std::size_t kPagedArrivals = 4096;
 void paged_attention(Stream stream, ConstArray qkv, ConstArray key_cache, ConstArray value_cache, const PagedBatch& batch, Array out,
-                     std::size_t tokens, const AttentionShape& shape, void* workspace, ErrorFlag* error);
+                     std::size_t tokens, const AttentionShape& shape, void* workspace, std::uint32_t* arrivals, ErrorFlag* error);
 std::size_t paged_attention_workspace_bytes(const PagedBatch& batch, std::size_t tokens, const AttentionShape& shape);
 
 // ------------------------------------------------------------------------------------------------------- cross-entropy
@@ -205,8 +212,8 @@ struct SamplingOptions {  // all [rows], device memory
   const float* min_p;
   const float* uniforms;
 };
-// logits float, at most 2^19 a row; NaN counts as -infinity. Probabilities are summed as 64-bit integers (units of 2^-44 of the largest), so
-// sums do not depend on any order.
+// logits float, at most 2^19 a row; NaN counts as -infinity. What is drawn from are probabilities as 64-bit integers (units of 2^-44 of the
+// largest), whose sums do not depend on any order.
 void sample_tokens(Stream stream, ConstArray logits, const SamplingOptions& options, std::int32_t* ids, float* log_probabilities,
                    std::size_t rows, std::size_t vocabulary, void* workspace);
 std::size_t sample_tokens_workspace_bytes(std::size_t rows, std::size_t vocabulary);
