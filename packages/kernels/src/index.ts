@@ -20,7 +20,7 @@ export { rope, type RopeOptions } from './ops/rope';
 export { type SampledTokens, sampleTokens, type SamplingTensors } from './ops/sample-tokens';
 export { swiglu } from './ops/swiglu';
 
-export { checkpointed } from './tape/checkpointed';
+export { checkpointed, kept } from './tape/checkpointed';
 export { valueAndGradients, type ValueAndGradients } from './tape/value-and-gradients';
 
 export type { BackendDescription, BackendName } from './backends/backend-adapter';
