@@ -18,7 +18,7 @@ import { checkpointed, kept } from './checkpointed';
 import { heldBytes, kernelsOf, normalVariable } from './test-support';
 import { valueAndGradients } from './value-and-gradients';
 
-const [tokens, width, queryHeads, keyValueHeads, headDimension, feedForward, layers] = [64, 32, 4, 2, 8, 40, 3];
+const [tokens, width, queryHeads, keyValueHeads, headDimension, feedForward, layers] = [128, 32, 4, 2, 8, 40, 3];
 const qkvWidth = (queryHeads + 2 * keyValueHeads) * headDimension;
 const attention = { queryHeads, keyValueHeads, headDimension };
 const rotation = { rotatedHeads: queryHeads + keyValueHeads, headDimension };
