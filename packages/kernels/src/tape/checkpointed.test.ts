@@ -57,7 +57,7 @@ describe('checkpointed', () => {
     // Of a chain, tanh and exp save their outputs, square its input; nothing reads the output of the last product.
     const chain = (mark: (x: tf.Tensor) => tf.Tensor) => (): tf.Tensor => {
       const x = tf.matMul(tf.ones([4, 8]), w);
-      return tf.matMul(tf.square(tf.exp(mark(tf.tanh(x)))) as tf.Tensor2D, w);
+      return tf.matMul(tf.square(tf.exp(mark(tf.tanh(x)))), w);
     };
     const run = (f: () => tf.Tensor): { held: number; again: string[]; gradient: number[] } =>
       tf.tidy(() => {
@@ -169,7 +169,7 @@ describe('checkpointed', () => {
         checkpointed(() => {
           tf.exp(kept(tf.square(tf.tanh(w))));
           throw new Error('block');
-        }) as tf.Tensor,
+        }),
       );
     expect(() => valueAndGradients(broken, [w])).toThrow('block');
     expect(tf.memory().numTensors).toBe(before);
