@@ -39,9 +39,9 @@ registerGradient({
 
 // A sum that was kept is all that the norm needs: neither x nor the residual.
 registerRecomputation(XgAddRmsNorm, ({ inputs, attributes, outputs: [normalized, sum] }, isKept) => {
-  if (!isKept(sum)) return undefined;
+  if (!isKept(sum)) return [];
   const { weight } = inputs as Record<string, Tensor>;
-  return { kernelName: XgRmsNorm, inputs: { x: sum, weight }, attributes, outputs: [normalized] };
+  return [{ kernelName: XgRmsNorm, inputs: { x: sum, weight }, attributes, outputs: [normalized] }];
 });
 
 /**

@@ -21,7 +21,7 @@ import {
   type TapeNode,
   viewOf,
 } from './engine-internals';
-import { type Operation, recomputationOf } from './recomputations';
+import { type Operation, recomputationsOf } from './recomputations';
 
 /** The block that is running. */
 let current: Checkpoint | undefined;
@@ -53,7 +53,8 @@ export function checkpointed<T extends TensorContainer>(block: () => T): T {
 
 /**
  * Marks a result of an operation of the checkpointed block that is running: it is held, not computed again. What else the gradient of that
- * operation reads of its results is held too: attention's log-sum-exp with its output. Returns the tensor; elsewhere does nothing.
+ * operation reads of its results is held too, unless it follows from what is held: attention's log-sum-exp with its output. Returns the
+ * tensor; elsewhere does nothing.
  */
 export function kept<T extends Tensor>(tensor: T): T {
   current?.keep(tensor);
@@ -96,19 +97,30 @@ class Checkpoint {
   keep(tensor: Tensor): void {
     const operation = this.values.get(tensor.dataId)?.operation;
     if (operation === undefined) return;
+    this.hold(tensor);
     // The types promise a gradient for every kernel.
     const gradient = getGradient(operation.kernelName) as ReturnType<typeof getGradient> | undefined;
-    const others = operation.outputs.filter((_, index) => gradient?.outputsToSave?.[index]);
-    for (const output of [tensor, ...others]) {
-      const value = this.values.get(output.dataId)!;
-      if (value.kept || value.operation === undefined || output.isDisposed) continue;
-      value.kept = true;
-      value.tensor = viewOf(output, output);
-    }
+    const ways = recomputationsOf(operation, (output) => this.isKept(output));
+    const followers = new Set(ways.flatMap(({ outputs }) => outputs.map(({ dataId }) => dataId)));
+    operation.outputs.forEach((output, index) => {
+      if (gradient?.outputsToSave?.[index] && !followers.has(output.dataId)) this.hold(output);
+    });
+  }
+
+  private hold(tensor: Tensor): void {
+    const value = this.values.get(tensor.dataId)!;
+    if (value.kept || value.operation === undefined || tensor.isDisposed) return;
+    value.kept = true;
+    value.tensor = viewOf(tensor, tensor);
+  }
+
+  private isKept({ dataId }: Tensor): boolean {
+    return this.values.get(dataId)!.kept;
   }
 
   /** Lets go of what the nodes' gradients would read and nobody keeps, and of what was held in vain. */
   thin(nodes: readonly TapeNode[]): void {
+    this.choose();
     const needed = new Set<Operation>();
     for (const node of nodes) {
       const { saved, gradient } = node;
@@ -137,18 +149,23 @@ class Checkpoint {
     }
   }
 
+  /** Chooses how what is not kept is computed again. */
+  private choose(): void {
+    const operations = new Set([...this.values.values()].map(({ operation }) => operation));
+    for (const operation of operations) {
+      if (operation === undefined) continue;
+      for (const way of recomputationsOf(operation, (output) => this.isKept(output))) {
+        for (const { dataId } of way.outputs) this.values.get(dataId)!.operation = way;
+      }
+    }
+  }
+
   /** Counts a reader of `value` and, where it must be computed, of everything on the way to it. */
   private use(value: Value, needed: Set<Operation>): void {
     value.uses++;
     if (value.operation === undefined || value.kept || needed.has(value.operation)) return;
-    const operation = recomputationOf(value.operation, ({ dataId }) => this.values.get(dataId)!.kept);
-    for (const { dataId } of operation.outputs) {
-      const output = this.values.get(dataId)!;
-      if (!output.kept && output.operation === value.operation) output.operation = operation;
-    }
-    value.operation = operation;
-    needed.add(operation);
-    for (const input of this.inputsOf(operation)) this.use(input, needed);
+    needed.add(value.operation);
+    for (const input of this.inputsOf(value.operation)) this.use(input, needed);
   }
 
   /** The value's tensor, computed where it is gone; the caller must `release` the value afterwards. */

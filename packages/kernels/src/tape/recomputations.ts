@@ -1,8 +1,8 @@
 /**
  * Other ways to an operation's outputs, for blocks that compute them again.
  *
- * An operation of several outputs may have one that follows from another which was kept, more cheaply or from less than what the
- * operation itself reads. Its module registers that here; it must give the same bits. Costs one map look-up an operation.
+ * An operation of several outputs may have some that follow from another which was kept, or that come without the rest more cheaply. Its
+ * module registers that here; it must give the same bits. Costs one map look-up an operation.
  */
 import type { NamedAttrMap, Tensor } from '@tensorflow/tfjs-core';
 import type { KernelInputs } from './engine-internals';
@@ -16,8 +16,11 @@ export interface Operation {
   outputs: readonly Tensor[];
 }
 
-/** Returns what to run instead of `operation`, or undefined; it may read what the operation reads and outputs that were kept. */
-export type Recomputation = (operation: Operation, isKept: (output: Tensor) => boolean) => Operation | undefined;
+/**
+ * Returns what to run instead of `operation` for some of its outputs, each of which one of the returned operations makes. They may read what the
+ * operation reads, its outputs that were kept, and each other's outputs. Outputs that none of them makes come from the operation itself.
+ */
+export type Recomputation = (operation: Operation, isKept: (output: Tensor) => boolean) => Operation[];
 
 const recomputations = new Map<string, Recomputation>();
 
@@ -25,7 +28,7 @@ export function registerRecomputation(kernelName: string, recomputation: Recompu
   recomputations.set(kernelName, recomputation);
 }
 
-/** What to run to get the outputs of `operation` that were not kept. */
-export function recomputationOf(operation: Operation, isKept: (output: Tensor) => boolean): Operation {
-  return recomputations.get(operation.kernelName)?.(operation, isKept) ?? operation;
+/** What to run instead of `operation`; empty where nothing was registered or nothing is better. */
+export function recomputationsOf(operation: Operation, isKept: (output: Tensor) => boolean): Operation[] {
+  return recomputations.get(operation.kernelName)?.(operation, isKept) ?? [];
 }
