@@ -17,6 +17,7 @@ test('the public API', async () => {
     'globalNormScale',
     'groupedQueryAttention',
     'initializeBackend',
+    'kept',
     'linear',
     'linearCrossEntropy',
     'nativeVariants',

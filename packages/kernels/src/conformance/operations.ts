@@ -10,6 +10,7 @@ import { linearSwigluOperation } from '../ops/linear-swiglu.cases';
 import { linearCrossEntropyOperation } from '../ops/linear-cross-entropy.cases';
 import { pagedAttentionOperation } from '../ops/paged-attention.cases';
 import { pagedCacheAppendOperation } from '../ops/paged-cache.cases';
+import { residualRmsNormOperation } from '../ops/residual-rms-norm.cases';
 import { rmsNormOperation } from '../ops/rms-norm.cases';
 import { ropeOperation } from '../ops/rope.cases';
 import { ropeAppendOperation } from '../ops/rope-append.cases';
@@ -21,6 +22,7 @@ export const operations: readonly OperationDeclaration<unknown>[] = [
   embeddingOperation,
   rmsNormOperation,
   addRmsNormOperation,
+  residualRmsNormOperation,
   linearOperation,
   ropeOperation,
   groupedQueryAttentionOperation,

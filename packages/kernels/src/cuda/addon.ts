@@ -131,6 +131,15 @@ export interface CudaAddon {
     activation: Handle,
     y: Handle,
   ): void;
+  gatedLinear(
+    rows: number,
+    width: number,
+    inner: number,
+    x: Handle,
+    weight: Handle,
+    gateUp: Handle,
+    activation: Handle,
+  ): void;
   feedForwardGrad(
     rows: number,
     width: number,
@@ -164,6 +173,15 @@ export interface CudaAddon {
   ): void;
 
   /** x [rows, depth], weight [2 width, depth], gates first, y [rows, width]: of one floating type. */
+  linearAdd(
+    rows: number,
+    width: number,
+    depth: number,
+    x: Handle,
+    weight: Handle,
+    residual: Handle,
+    y: Handle,
+  ): void;
   linearSwiglu(rows: number, width: number, depth: number, x: Handle, weight: Handle, y: Handle): void;
 
   attention(

@@ -43,7 +43,7 @@ export const feedForwardOperation = declareOperation<NoAttributes>({
     feedForwardCase(257, 80, 136),
   ],
   benchmark: () => feedForwardCase(2048, 256, 704),
-  run: ({ x, gateUpWeight, downWeight, residual }) => [feedForward(x, gateUpWeight, downWeight, residual)],
+  run: ({ x, gateUpWeight, downWeight, residual }) => [feedForward(x, gateUpWeight, downWeight, { residual })],
   reference: ({ x, gateUpWeight, downWeight, residual }) => {
     const inner = downWeight.shape[1];
     const gateUp = referenceLinear(x, gateUpWeight);
@@ -53,7 +53,7 @@ export const feedForwardOperation = declareOperation<NoAttributes>({
   failures: [
     {
       name: 'a residual of another shape',
-      call: () => feedForward(zeros([2, 4]), zeros([6, 4]), zeros([4, 3]), zeros([3, 4])),
+      call: () => feedForward(zeros([2, 4]), zeros([6, 4]), zeros([4, 3]), { residual: zeros([3, 4]) }),
       code: 'WRONG_SHAPE',
     },
     {

@@ -5,12 +5,16 @@
  * products, which saves reading and writing the layer's wide intermediates once each way. Kept for the backward pass: x, gate and up [N,2F],
  * their activation [N,F].
  */
-import { add, registerGradient, type Tensor, type Tensor2D, tidy } from '@tensorflow/tfjs-core';
-import { XgFeedForward, XgFeedForwardGrad } from '../kernel-names';
+import { registerGradient, type Tensor, type Tensor2D, tidy } from '@tensorflow/tfjs-core';
+import { XgFeedForward, XgFeedForwardGrad, XgGatedLinear, XgSwiglu } from '../kernel-names';
 import { KernelsError } from '../kernels-error';
+import { kept } from '../tape/checkpointed';
+import { isRecording } from '../tape/engine-internals';
 import { acceptMissingGradients } from '../tape/missing-gradients';
+import { registerRecomputation } from '../tape/recomputations';
 import { checkTensors } from './check-tensors';
 import { linear } from './linear';
+import { linearSwiglu } from './linear-swiglu';
 import { hasKernel, runKernel } from './run-kernel';
 import { swiglu } from './swiglu';
 
@@ -28,6 +32,29 @@ registerGradient({
   },
 });
 
+// A checkpointed block that computes them again needs no last product; from gate and up that were kept, not even the first two.
+registerRecomputation(XgFeedForward, ({ inputs, outputs: [, gateUp, activation] }, isKept) => {
+  const { x, gateUpWeight } = inputs as Record<string, Tensor>;
+  if (gateUp === undefined || activation === undefined || isKept(activation)) return [];
+  return isKept(gateUp)
+    ? [{ kernelName: XgSwiglu, inputs: { gateUp }, attributes: {}, outputs: [activation] }]
+    : [
+        {
+          kernelName: XgGatedLinear,
+          inputs: { x, weight: gateUpWeight },
+          attributes: {},
+          outputs: [gateUp, activation],
+        },
+      ];
+});
+
+export interface FeedForwardOptions {
+  /** Added to the result, float32 [N,D]: inside the last product where the backend can. */
+  residual?: Tensor;
+  /** In a checkpointed block: hold gate and up for the backward pass. */
+  keepGateUp?: boolean;
+}
+
 /**
  * (silu(x · gateᵀ) ⊙ (x · upᵀ)) · downWeightᵀ, plus `residual` where it is given.
  *
@@ -36,7 +63,12 @@ registerGradient({
  *
  * @throws KernelsError WRONG_SHAPE, WRONG_DTYPE
  */
-export function feedForward(x: Tensor, gateUpWeight: Tensor, downWeight: Tensor, residual?: Tensor): Tensor2D {
+export function feedForward(
+  x: Tensor,
+  gateUpWeight: Tensor,
+  downWeight: Tensor,
+  { residual, keepGateUp = false }: FeedForwardOptions = {},
+): Tensor2D {
   const { F, twoF } = checkTensors('feedForward', {
     x: [x, 'float32', ['N', 'D']],
     gateUpWeight: [gateUpWeight, 'float32', ['twoF', 'D']],
@@ -50,11 +82,16 @@ export function feedForward(x: Tensor, gateUpWeight: Tensor, downWeight: Tensor,
       { value: twoF },
     );
   }
-  if (hasKernel(XgFeedForward)) {
-    return runKernel(XgFeedForward, { x, gateUpWeight, downWeight, ...(residual && { residual }) })[0] as Tensor2D;
+  if (isRecording() && hasKernel(XgFeedForward)) {
+    const inputs = { x, gateUpWeight, downWeight, ...(residual && { residual }) };
+    const [y, gateUp] = runKernel(XgFeedForward, inputs);
+    if (keepGateUp) kept(gateUp);
+    return y as Tensor2D;
   }
   return tidy(() => {
-    const y = linear(swiglu(linear(x, gateUpWeight)), downWeight);
-    return residual === undefined ? y : add(y, residual);
+    if (!isRecording()) return linear(linearSwiglu(x, gateUpWeight), downWeight, { residual });
+    const gateUp = linear(x, gateUpWeight);
+    if (keepGateUp) kept(gateUp);
+    return linear(swiglu(gateUp), downWeight, { residual });
   });
 }

@@ -120,7 +120,7 @@ function composedAttention(qkv: Tensor2D, lengths: ArrayLike<number>, shape: XgA
       for (let first = 0; first < length; first += blockRows) {
         const count = Math.min(blockRows, length - first);
         const visible = slice(rows, [0, 0], [first + count, qkv.shape[1]]);
-        outputs.push(checkpointed((block) => attendRows(block as Tensor2D, first, count, shape), [visible]));
+        outputs.push(checkpointed(() => attendRows(visible, first, count, shape)));
       }
     }
     if (outputs.length === 0) return slice(qkv, [0, 0], [0, shape.queryHeads * shape.headDimension]);

@@ -139,12 +139,7 @@ function composedLinearCrossEntropy(
       const count = Math.min(blockRows, rows - first);
       const blockHidden = slice(hidden, [first, 0], [count, width]);
       const blockTargets = slice(targets, [first], [count]);
-      blocks.push(
-        checkpointed(
-          (h, w, t) => targetLogProbabilities(h as Tensor2D, w as Tensor2D, t as Tensor1D, ignoreIndex),
-          [blockHidden, weight, blockTargets],
-        ),
-      );
+      blocks.push(checkpointed(() => targetLogProbabilities(blockHidden, weight, blockTargets, ignoreIndex)));
     }
     return blocks.length === 1 ? blocks[0] : concat(blocks, 0);
   });

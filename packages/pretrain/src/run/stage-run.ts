@@ -107,7 +107,7 @@ export class StageRun {
       domainCount: packer.domainNames.length,
       learningRate,
       maximumGradientNorm: stage.maximumGradientNorm,
-      recomputeBlocks: this.options.recomputeBlocks ?? stage.recomputeBlocks,
+      recompute: this.options.recompute ?? stage.recompute,
       reduceGradients: this.options.reduceGradients,
       between: () => this.turn(),
     });

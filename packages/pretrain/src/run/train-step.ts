@@ -4,7 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { globalNormScale } from '@xgen-small/kernels';
-import type { CausalLanguageModel } from '@xgen-small/model-core';
+import type { CausalLanguageModel, Recompute } from '@xgen-small/model-core';
 import type { MicroBatch } from '../data/micro-batch';
 import { accumulateGradients } from '../optimizer/accumulate-gradients';
 import type { Optimizer, OptimizerState } from '../optimizer/optimizer';
@@ -18,7 +18,7 @@ export interface TrainStepOptions {
   domainCount: number;
   learningRate: number;
   maximumGradientNorm: number;
-  recomputeBlocks?: boolean;
+  recompute?: Recompute;
   reduceGradients?: PretrainStageOptions['reduceGradients'];
   between: () => Promise<void>;
 }
@@ -48,8 +48,8 @@ export async function trainStep(options: TrainStepOptions): Promise<TrainStepRes
       microBatches: microBatches.length,
       loss: (index) => {
         const { batch, targets } = microBatches[index];
-        const { recomputeBlocks } = options;
-        const logP = model.logProbabilities(batch, targets, { recomputeBlocks, expectedGradient: -1 / targetCount });
+        const { recompute } = options;
+        const logP = model.logProbabilities(batch, targets, { recompute, expectedGradient: -1 / targetCount });
         logProbabilities.push(tf.keep(logP));
         return tf.mul<tf.Scalar>(tf.sum(logP), -1 / targetCount);
       },

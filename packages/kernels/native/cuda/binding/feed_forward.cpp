@@ -22,6 +22,15 @@ napi_value feedForward(const DeviceCall& call) {
   return nullptr;
 }
 
+// rows, width, inner width, x, the weights of gate and up; gate and up, their activation.
+napi_value gatedLinear(const DeviceCall& call) {
+  const FeedForwardShape shape = shape_of(call);
+  const std::size_t inner_count = product(shape.rows, shape.inner);
+  gated_linear(call.stream(), products_of(call.context()), shape, call.floating(3, product(shape.rows, shape.width)),
+               call.floating(4, product(2 * shape.inner, shape.width)), call.floating(5, product(2, inner_count)), call.floating(6, inner_count));
+  return nullptr;
+}
+
 // Then gate and up, their activation, dy; the gradients of x and of the weights, or 0.
 napi_value feedForwardGrad(const DeviceCall& call) {
   const FeedForwardShape shape = shape_of(call);
@@ -37,6 +46,11 @@ napi_value feedForwardGrad(const DeviceCall& call) {
 
 }  // namespace
 
-const Registration kFeedForwardFunctions[] = {XGEN_REGISTER_DEVICE(feedForward), XGEN_REGISTER_DEVICE(feedForwardGrad), {nullptr, nullptr}};
+const Registration kFeedForwardFunctions[] = {
+    XGEN_REGISTER_DEVICE(feedForward),
+    XGEN_REGISTER_DEVICE(gatedLinear),
+    XGEN_REGISTER_DEVICE(feedForwardGrad),
+    {nullptr, nullptr},
+};
 
 }  // namespace xgen::cuda::binding

@@ -18,15 +18,21 @@ void multiply(Stream stream, const Products& products, std::size_t m, std::size_
 
 }  // namespace
 
+void gated_linear(Stream stream, const Products& products, const FeedForwardShape& shape, ConstArray x, ConstArray weight, Array gate_up,
+                  Array activation) {
+  const auto [rows, width, inner] = shape;
+  if (fused(shape, x.type)) {
+    hopper_gated_linear(stream, x.data, weight.data, gate_up.data, activation.data, shape);
+  } else {
+    multiply(stream, products, rows, 2 * inner, width, false, true, x, weight, gate_up);
+    swiglu(stream, gate_up, activation, rows, inner);
+  }
+}
+
 void feed_forward(Stream stream, const Products& products, const FeedForwardShape& shape, const FeedForward& layer, ConstArray residual, Array gate_up,
                   Array activation, Array y) {
   const auto [rows, width, inner] = shape;
-  if (fused(shape, layer.x.type)) {
-    hopper_gated_linear(stream, layer.x.data, layer.gate_up_weight.data, gate_up.data, activation.data, shape);
-  } else {
-    multiply(stream, products, rows, 2 * inner, width, false, true, layer.x, layer.gate_up_weight, gate_up);
-    swiglu(stream, gate_up, activation, rows, inner);
-  }
+  gated_linear(stream, products, shape, layer.x, layer.gate_up_weight, gate_up, activation);
   multiply(stream, products, rows, width, inner, false, true, activation, layer.down_weight, y, residual.data);
 }
 

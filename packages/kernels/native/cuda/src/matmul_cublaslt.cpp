@@ -164,11 +164,11 @@ void Matmul::multiply(Stream stream, const MatmulShape& shape, ConstArray a, Con
       (c.type != ElementType::float32 && c.type != a.type)) {
     throw Error("UNSUPPORTED", "There is no product of these element types.");
   }
-  if (!accumulate && multiply_few_rows(stream, shape, a, b, c)) return;
+  const void* const added = !accumulate ? nullptr : addend == nullptr ? c.data : addend;
+  if (multiply_few_rows(stream, shape, a, b, c, added)) return;
   const Plan& plan = state_->plan(shape, a, b, c, products);
   const float alpha = 1, beta = accumulate ? 1 : 0;
-  const void* const added = addend == nullptr ? c.data : addend;
-  check(state_->lib.multiply(state_->handle, plan.descriptor, &alpha, b.data, plan.a, a.data, plan.b, &beta, added, plan.c, c.data, plan.c,
+  check(state_->lib.multiply(state_->handle, plan.descriptor, &alpha, b.data, plan.a, a.data, plan.b, &beta, accumulate ? added : c.data, plan.c, c.data, plan.c,
                              &plan.algorithm, workspace, kWorkspaceBytes, stream),
         "multiplying", shape);
 }

@@ -1,6 +1,6 @@
 /** The gated feed-forward layer. The weights' gradients are stored as the activations are, as linear's. */
 import * as names from '../../kernel-names';
-import { checkInfos } from '../../native/check-infos';
+import { checkCounts, checkInfos } from '../../native/check-infos';
 import { type CudaKernel, defineKernel } from '../kernel-definition';
 
 const feedForward = defineKernel<names.XgFeedForwardInputs>(
@@ -27,6 +27,24 @@ const feedForward = defineKernel<names.XgFeedForwardInputs>(
     return [y.info, gateUp.info, activation.info];
   },
 );
+
+const gatedLinear = defineKernel<names.XgGatedLinearInputs>(names.XgGatedLinear, ({ x, weight }, _, backend) => {
+  const { N, D, rows } = checkInfos(['x', x, 'float32', 'N', 'D'], ['weight', weight, 'float32', 'rows', 'D']);
+  const F = rows / 2;
+  checkCounts({ F });
+  const type = backend.activationType;
+  const [gateUp, activation] = [backend.create([N, 2 * F], type), backend.create([N, F], type)];
+  backend.addon.gatedLinear(
+    N,
+    D,
+    F,
+    backend.arrayAs(x, type),
+    backend.weight(weight),
+    gateUp.handle,
+    activation.handle,
+  );
+  return [gateUp.info, activation.info];
+});
 
 const feedForwardGrad = defineKernel<names.XgFeedForwardGradInputs>(
   names.XgFeedForwardGrad,
@@ -59,4 +77,4 @@ const feedForwardGrad = defineKernel<names.XgFeedForwardGradInputs>(
   },
 );
 
-export const feedForwardKernels: readonly CudaKernel[] = [feedForward, feedForwardGrad];
+export const feedForwardKernels: readonly CudaKernel[] = [feedForward, gatedLinear, feedForwardGrad];

@@ -17,6 +17,10 @@ struct FeedForward {
 void feed_forward(Stream stream, const Products& products, const FeedForwardShape& shape, const FeedForward& layer, ConstArray residual, Array gate_up,
                   Array activation, Array y);
 
+// The first part alone: gate_up = x weight', activation = silu(gate) * up.
+void gated_linear(Stream stream, const Products& products, const FeedForwardShape& shape, ConstArray x, ConstArray weight, Array gate_up,
+                  Array activation);
+
 // Null outputs are not computed.
 std::size_t feed_forward_grad_workspace_bytes(const FeedForwardShape& shape, ElementType type);
 void feed_forward_grad(Stream stream, const Products& products, const FeedForwardShape& shape, const FeedForward& layer, ConstArray gate_up,
