@@ -1,19 +1,20 @@
 #!/usr/bin/env node
 // Gathers `xgen` into one folder that runs without npm, for machines that have nothing: run after a build.
 //
-//   node scripts/bundle.mjs [--output build/bundle] [--with-node] [--with-curation] [--cuda-addon <file>] [--run <run folder>]
+//   node scripts/bundle.mjs [--output build/bundle] [--with-curation] [--cuda-addon <file>] [--pack] [--with-node] [--run <run folder>]
 //
 // <output>/xgen is the program: bin/, dist/ (JavaScript in a few files, the workers, the chat page) and build/ (the addons), laid out so that
 // each part is found where its package looks for it. --with-curation adds DuckDB (68 MB), which the stage `curate` alone needs.
 // --cuda-addon takes another file as xgen_cuda.node than the one in packages/kernels/build: the emulated device's, in tests.
 //
-// With --with-node or --run everything is packed for the way (xz, which has to be installed here): <output> then holds xgen.tar.xz; node.xz, this
-// Node without its debugging symbols; run.tar.xz, the run folder as it stands; and unpack.sh, which needs a shell, tar, and xz or Python:
+// --pack packs it for the way (with xz, which has to be installed here): <output> then holds xgen.tar.xz and unpack.sh, which needs a shell, tar,
+// and xz or Python. --with-node adds node.xz, this Node without its debugging symbols; --run adds run.tar.xz, the run folder as it stands. What an
+// earlier call left in <output> and this one does not make anew stays: a changed program need not pack Node again.
 //
 //   sh <output>/unpack.sh <folder>         makes <folder>/xgen, <folder>/node and <folder>/run
 //   <folder>/node <folder>/xgen/bin/xgen.mjs run <recipe> --output <folder>/run
 //
-// Costs ten seconds, and two minutes of packing for Node.
+// Costs ten seconds, a minute more for Node and another for a run of a hundred megabytes.
 import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -29,6 +30,7 @@ const kernels = join(packages, 'kernels');
 const { values: options } = parseArgs({
   options: {
     output: { type: 'string', default: join(trainer, 'build', 'bundle') },
+    pack: { type: 'boolean', default: false },
     'with-node': { type: 'boolean', default: false },
     'with-curation': { type: 'boolean', default: false },
     'cuda-addon': { type: 'string', default: join(kernels, 'build', 'xgen_cuda.node') },
@@ -37,6 +39,8 @@ const { values: options } = parseArgs({
 });
 const output = resolve(options.output);
 const program = join(output, 'xgen');
+const cudaAddon = resolve(options['cuda-addon']);
+const run = options.run === undefined ? undefined : resolve(options.run);
 
 /** Where tools outside the bundle's JavaScript are loaded from: real packages, copied whole. */
 const packagesToCopy = [
@@ -50,14 +54,16 @@ const packagesToCopy = [
     : []),
 ];
 
-rmSync(output, { recursive: true, force: true });
+rmSync(program, { recursive: true, force: true });
 mkdirSync(program, { recursive: true });
 await bundleJavaScript();
 copyProgramFiles();
-if (options['with-node'] || options.run !== undefined) pack();
+if (options.pack || options['with-node'] || run !== undefined) pack();
 console.log(`written to ${output}`);
 
 async function bundleJavaScript() {
+  // tsup writes nothing, and says so to nobody, where it runs outside of a package.
+  process.chdir(trainer);
   // Workers are started by path, beside the code that starts them.
   const worker = (folder, name) => ({ [name]: join(packages, folder, 'dist', `${name}.js`) });
   await build({
@@ -103,7 +109,7 @@ function copyProgramFiles() {
   cpSync(join(kernels, 'CMakeLists.txt'), join(program, 'CMakeLists.txt'));
   for (const [file, addon] of [
     [join(kernels, 'build', 'xgen_native.node'), 'xgen_native.node'],
-    [options['cuda-addon'], 'xgen_cuda.node'],
+    [cudaAddon, 'xgen_cuda.node'],
   ]) {
     if (existsSync(file)) cpSync(file, join(program, 'build', addon));
     else console.warn(`Without ${addon}: ${file} does not exist (scripts/build-native.mjs in packages/kernels).`);
@@ -127,8 +133,7 @@ function packageFolder(name, from) {
 function pack() {
   packFolder(output, 'xgen', 'xgen.tar.xz');
   rmSync(program, { recursive: true });
-  if (options.run !== undefined) {
-    const run = resolve(options.run);
+  if (run !== undefined) {
     // Tokens are 16-bit numbers, and generated documents repeat curated ones from far away.
     packFolder(dirname(run), basename(run), 'run.tar.xz', ['--lzma2=preset=9,dict=128MiB,lc=0,lp=1,pb=1'], 'run');
   }

@@ -14,12 +14,18 @@ export const cudaAdapter: BackendAdapter = {
     const probe = loaded.addon.probe();
     return probe.available
       ? { name: 'cuda', available: true, detail: describeDevice(probe) }
-      : { name: 'cuda', available: false, detail: probe.reason, remedy: probe.remedy };
+      : { name: 'cuda', available: false, detail: describeLack(probe), remedy: probe.remedy };
   },
   register: async () => {
     startCudaBackend();
   },
 };
+
+/** What is missing, and whether products would have their library once it is there. */
+function describeLack({ reason, library }: CudaProbe): string {
+  if (reason === library) return reason;
+  return `${reason} ${library.endsWith('.') ? library : `${library} was found.`}`;
+}
 
 function describeDevice({ devices, library }: CudaProbe): string {
   const [{ name, major, minor, totalBytes, driverVersion, runtimeVersion }] = devices;
