@@ -21,6 +21,8 @@ export interface TrainStepOptions {
   recompute?: Recompute;
   reduceGradients?: PretrainStageOptions['reduceGradients'];
   between: () => Promise<void>;
+  /** Called once when all passes are queued and nothing has been waited for: host work put here costs a GPU no time. */
+  meanwhile?: () => void;
 }
 
 export interface TrainStepResult {
@@ -60,8 +62,9 @@ export async function trainStep(options: TrainStepOptions): Promise<TrainStepRes
     if (reduced !== gradients) owned.push(...reduced.values());
     const { norm, scale } = globalNormScale([...reduced.values()], options.maximumGradientNorm);
     owned.push(norm, scale);
-    const sums = await sumByDomain(microBatches, logProbabilities, options.domainCount);
-    const gradientNorm = (await norm.data())[0];
+    const reading = Promise.all([sumByDomain(microBatches, logProbabilities, options.domainCount), norm.data()]);
+    options.meanwhile?.();
+    const [sums, [gradientNorm]] = await reading;
     const finite = Number.isFinite(gradientNorm) && sums.negativeLogLikelihood.every(Number.isFinite);
     return {
       ...sums,
