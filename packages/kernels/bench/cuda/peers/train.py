@@ -19,6 +19,7 @@ import time
 os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
 
 import torch
+import torch._functorch.config
 import torch.nn.functional as F
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
@@ -123,8 +124,6 @@ def main():
     torch.manual_seed(0)
     torch.set_float32_matmul_precision("high")
     if a.budget is not None:
-        import torch._functorch.config
-
         torch._functorch.config.activation_memory_budget = a.budget
     shape = PRESETS[a.preset]
     width, _, query_heads, key_value_heads, _, vocabulary = shape
