@@ -64,7 +64,16 @@ const result = {
       first: { ours: 10.5, peer: 10.5 },
       last: { ours: 6.1, peer: 6.2 },
     },
-    logits: [{ weights: 'initial', oursToPeer: 0.004, limit: 0.01, oursToExact: 0.003, peerToExact: 0.0035 }],
+    logits: [
+      {
+        weights: 'initial',
+        oursToPeer: 0.004,
+        limit: 0.01,
+        oursToExact: 0.003,
+        peerToExact: 0.0035,
+        peerToItself: 0.0041,
+      },
+    ],
   },
   cases: [
     {
@@ -133,7 +142,13 @@ test('a document gets its figures between the marks, and --check tells when they
   expect(rows).toContain('| loss, worst step | 0.123 % | 0.500 % | at step 17 |');
   expect(rows).toContain('| `nvjet_sm90_tst_320x128` | 1 | 6 | 60.0 % |');
   expect(text).not.toContain('decode');
-  for (const piece of ['PyTorch 2.11.0+cu130', 'Commit b750d7b359, 2026-11-27', '234 cases, 0 failed', 'The rest.'])
+  for (const piece of [
+    'PyTorch 2.11.0+cu130',
+    'Commit b750d7b359, 2026-11-27',
+    '234 cases, 0 failed',
+    'and not: 0.410 %',
+    'The rest.',
+  ])
     expect(text).toContain(piece);
 
   writeFileSync(join(folder, 'cuda.json'), JSON.stringify({ ...result, commit: 'ffffffffffffffff' }));

@@ -13,7 +13,14 @@ interface Tensor {
 interface Comparison {
   passed: boolean;
   losses: { passed: boolean; worst: number; step: number; fall: number };
-  logits: { weights: string; passed: boolean; oursToPeer: number; oursToExact: number; excess?: number }[];
+  logits: {
+    weights: string;
+    passed: boolean;
+    oursToPeer: number;
+    oursToExact: number;
+    excess?: number;
+    peerToItself?: number;
+  }[];
 }
 
 const parity = join(dirname(fileURLToPath(import.meta.url)), '../bench/cuda/parity');

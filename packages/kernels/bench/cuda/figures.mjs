@@ -133,11 +133,12 @@ function parityTable({ passed, plan, peer, losses, logits, failed, leftOut }) {
     `the peer's from ${losses.first.peer.toFixed(4)} to ${losses.last.peer.toFixed(4)}.`;
   const rows = [
     ['loss, worst step', percent(losses.worst, 3), percent(losses.limit, 3), `at step ${losses.step}`],
-    ...logits.map(({ weights, oursToPeer, limit, oursToExact, peerToExact }) => [
+    ...logits.map(({ weights, oursToPeer, limit, oursToExact, peerToExact, peerToItself }) => [
       `logits, ${weights} weights`,
       percent(oursToPeer, 3),
       percent(limit, 3),
-      `from float32: ours ${percent(oursToExact, 3)}, the peer's ${percent(peerToExact, 3)}`,
+      `from float32: ours ${percent(oursToExact, 3)}, the peer's ${percent(peerToExact, 3)}` +
+        (peerToItself === undefined ? '' : `; the peer compiled and not: ${percent(peerToItself, 3)}`),
     ]),
   ];
   return `${sentence}\n\n${table(['', 'difference', 'limit', ''], rows)}`;

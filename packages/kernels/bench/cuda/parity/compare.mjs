@@ -2,7 +2,7 @@
 //
 // Losses: |ours − peer| / |peer| at every step. Logits, at the initial weights and at those that our run ended with: ‖ours − peer‖ / ‖peer‖,
 // and both against the peer in float32.
-import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { readAll } from './safetensors.mjs';
 
@@ -22,7 +22,14 @@ export function compareParity(folder) {
   const losses = compareLosses(ours.losses, peer.losses, plan);
   const logits = ['initial', 'trained'].map((weights) => {
     const file = (side) => join(folder, `${side}.${weights}.logits`);
-    return { weights, ...judgeLogits(compareLogits(file('ours'), file('peer'), file('exact')), peer.rounds) };
+    const distances = {
+      oursToPeer: distance(file('ours'), file('peer')),
+      oursToExact: distance(file('ours'), file('exact')),
+      peerToExact: distance(file('peer'), file('exact')),
+      // What rounding alone does to this model: the peer's own two ways of computing the same in bfloat16. Reported, not judged.
+      ...(existsSync(file('again')) ? { peerToItself: distance(file('again'), file('peer')) } : {}),
+    };
+    return { weights, ...judgeLogits(distances, peer.rounds) };
   });
   const { preset, sequences, length, steps, rows, settings } = plan;
   return {
@@ -63,36 +70,27 @@ export function compareLosses(ours, peer, { steps, minimumFall }) {
   };
 }
 
-/** Relative distances between three files of float32 logits: { oursToPeer, oursToExact, peerToExact }. */
-export function compareLogits(oursFile, peerFile, exactFile) {
+/** ‖first − second‖ / ‖second‖ of two files of float32 numbers. */
+export function distance(firstFile, secondFile) {
   const descriptors = [];
   try {
-    for (const file of [oursFile, peerFile, exactFile]) descriptors.push(openSync(file, 'r'));
-    const sizes = descriptors.map((descriptor) => fstatSync(descriptor).size);
-    if (sizes[0] === 0 || sizes.some((size) => size !== sizes[0]))
-      throw new Error(`The files of logits have ${sizes.join(', ')} bytes; they must have equally many.`);
-    const sums = { oursToPeer: 0, oursToExact: 0, peerToExact: 0, peer: 0, exact: 0 };
+    for (const file of [firstFile, secondFile]) descriptors.push(openSync(file, 'r'));
+    const [size, other] = descriptors.map((descriptor) => fstatSync(descriptor).size);
+    if (size === 0 || size !== other)
+      throw new Error(`${firstFile} has ${size} bytes, ${secondFile} ${other}; they must have equally many.`);
+    let [difference, norm] = [0, 0];
     const chunk = 4 * 2 ** 20;
-    for (let position = 0; position < sizes[0]; position += chunk) {
-      const count = Math.min(chunk, sizes[0] - position) / 4;
-      const [ours, peer, exact] = descriptors.map((descriptor) =>
-        readAll(descriptor, new Float32Array(count), position),
-      );
+    for (let position = 0; position < size; position += chunk) {
+      const count = Math.min(chunk, size - position) / 4;
+      const [first, second] = descriptors.map((descriptor) => readAll(descriptor, new Float32Array(count), position));
       for (let i = 0; i < count; i++) {
-        sums.oursToPeer += (ours[i] - peer[i]) ** 2;
-        sums.oursToExact += (ours[i] - exact[i]) ** 2;
-        sums.peerToExact += (peer[i] - exact[i]) ** 2;
-        sums.peer += peer[i] ** 2;
-        sums.exact += exact[i] ** 2;
+        difference += (first[i] - second[i]) ** 2;
+        norm += second[i] ** 2;
       }
     }
-    return {
-      oursToPeer: Math.sqrt(sums.oursToPeer / sums.peer),
-      oursToExact: Math.sqrt(sums.oursToExact / sums.exact),
-      peerToExact: Math.sqrt(sums.peerToExact / sums.exact),
-    };
+    return Math.sqrt(difference / norm);
   } finally {
-    descriptors.forEach(closeSync);
+    descriptors.forEach((descriptor) => closeSync(descriptor));
   }
 }
 

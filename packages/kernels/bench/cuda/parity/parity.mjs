@@ -6,8 +6,8 @@
 //   node parity.mjs stand-in FOLDER                 instead of peers/parity.py: TensorFlow.js's own CPU backend, in float32
 //   node parity.mjs compare FOLDER                  a line of JSON; exits 1 where they disagree
 //
-// Between run and compare comes `python3 peers/parity.py FOLDER`: peer.json, peer.*.logits, exact.*.logits (in float32). bench.mjs does all
-// of it as the part `parity`. 2 GB of files at the full size.
+// Between run and compare comes `python3 peers/parity.py FOLDER`: peer.json, peer.*.logits, again.*.logits (uncompiled), exact.*.logits
+// (in float32). bench.mjs does all of it as the part `parity`. 2 GB of files at the full size.
 import { closeSync, copyFileSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';

@@ -4,8 +4,8 @@
     parity.py FOLDER [--device cuda] [--attention cudnn|flash] [--eager]
 
 Reads plan.json, tokens.bin, weights.safetensors and trained.safetensors, the weights that the other side ended with. Trains as train.py does
-(bfloat16 autocast over float32 weights, compiled) and writes peer.json; the planned rows of the first batch's logits with both weights: peer.*.logits so, and
-exact.*.logits in float32, uncompiled, attention written out.
+(bfloat16 autocast over float32 weights, compiled) and writes peer.json; the planned rows of the first batch's logits with both weights: peer.*.logits so,
+again.*.logits the same uncompiled, which rounds elsewhere, and exact.*.logits in float32, uncompiled, attention written out.
 """
 
 import argparse
@@ -59,6 +59,8 @@ def main():
         torch.set_float32_matmul_precision("high")
         with torch.autocast(a.device, dtype=torch.bfloat16), attention_by(attention):
             write("peer", weights, compiled_logits(tokens))
+            if not a.eager:
+                write("again", weights, chosen_logits(tokens))
         torch.set_float32_matmul_precision("highest")
         with sdpa_kernel([SDPBackend.MATH]):
             # One sequence at a time: attention's scores are all in memory.
