@@ -2,14 +2,14 @@
 // Times training steps and decoding on one GPU, ours and PyTorch's; before that, checks the operations, and that training is PyTorch's.
 //
 //   node bench.mjs [--output FILE] [--seconds 1500] [--only PART,…] [--steps 10] [--warm-up N] [--peer [--peer-variants]] [--graph]
-//                  [--recompute yes|no] [--profile-cases PART,…] [--parity-folder FOLDER] [--rehearse]
+//                  [--recompute MODE|COUNTS] [--profile-cases PART,…] [--parity-folder FOLDER] [--rehearse]
 //
 // Run it through run.sh, which builds first. The most important figures come first, and the result file is written anew after each:
 // what does not fit into --seconds is marked so. Exits 1 where a check failed; that a case failed is a result.
 //
 // --only: `conformance`, `parity`, and cases, by any part of their id or name. --peer: times PyTorch too (peers/, by the python3 of the
 // path); --peer-variants: in each setting that may be its fastest, of which the fastest counts. --graph: training steps are captured and
-// replayed. --recompute: whether blocks are computed again, instead of as the case says. --profile-cases: one step of each under ncu, where
+// replayed. --recompute: what of the blocks is computed again (../decoder.mjs), instead of what the case says: a mode, or JSON. --profile-cases: one step of each under ncu, where
 // that is on the path. --rehearse: tiny shapes, on whatever the addon calls a device (run.sh takes the emulated one).
 //
 // The part `parity` (parity/parity.mjs) runs with --peer, when --only names it, and in rehearsals; there, without --peer, TensorFlow.js's own
@@ -90,7 +90,6 @@ const training = [
     preset: '1b',
     length: 32768,
     sequences: 1,
-    recompute: true,
     // As many tokens as 4,096 × 8, so as much memory: nothing need be computed again.
     peers: ['--keep all', '--keep all --chunk 8192', '--keep attention --chunk 8192'],
   },
@@ -100,7 +99,8 @@ const training = [
     preset: '4b',
     length: 4096,
     sequences: 2,
-    recompute: true,
+    // What one mode for all blocks would leave of the memory.
+    recompute: { feedForward: 24, elementwise: 12 },
     peers: ['--keep attention --chunk 4096', '--keep attention', '--keep products --chunk 4096', '--budget 0.5'],
   },
   {
@@ -109,7 +109,7 @@ const training = [
     preset: '1b',
     length: 131072,
     sequences: 1,
-    recompute: true,
+    recompute: 'allButAttention',
     warmUp: 2,
     peers: ['--keep attention --chunk 8192', '--budget 0.25 --chunk 8192'],
   },
@@ -119,7 +119,7 @@ const training = [
     preset: '4b',
     length: 32768,
     sequences: 1,
-    recompute: true,
+    recompute: { allButAttention: 28, feedForward: 8 },
     bfloat16Moments: true,
     peers: ['--keep inputs --chunk 4096', '--keep attention --chunk 4096'],
   },
@@ -133,8 +133,16 @@ const prompt = options.rehearse ? 20 : 512;
 /** Decoding is timed so many times over so many tokens each, after others that warm up. */
 const [runs, tokensEach, tokensBefore] = options.rehearse ? [3, 1, 2] : [10, 12, 8];
 if (options.rehearse) {
-  for (const one of training) Object.assign(one, { preset: 'empty', length: 32, sequences: 2 });
+  for (const one of training)
+    Object.assign(one, { preset: 'empty', length: 32, sequences: 2, recompute: rehearsed(one) });
   for (const one of decoding) Object.assign(one, { preset: 'empty', batch: Math.min(one.batch, 2) });
+}
+
+/** The same choice for a preset of six blocks. */
+function rehearsed({ recompute = 'none' }) {
+  if (typeof recompute === 'string') return recompute;
+  const [[first], [second]] = Object.entries(recompute);
+  return { [first]: 4, [second]: 2 };
 }
 
 if (options.case !== undefined) await runCase(options.case);
@@ -332,13 +340,14 @@ function timeTraining({
   preset: presetName,
   length,
   sequences,
-  recompute = false,
+  recompute: chosen = 'none',
   bfloat16Moments = false,
   warmUp = 3,
 }) {
   const preset = presets[presetName];
-  const recomputeBlocks = options.recompute === undefined ? recompute : options.recompute === 'yes';
-  const decoder = createDecoder(preset, 1, { recomputeBlocks, normal: repeatedNormal });
+  const asked = options.recompute;
+  const recompute = asked === undefined ? chosen : asked.startsWith('{') ? JSON.parse(asked) : asked;
+  const decoder = createDecoder(preset, 1, { recompute, normal: repeatedNormal });
   const step = createTrainingStep(decoder, (shape) => tf.fill(shape, 0), { captured: options.graph });
   if (bfloat16Moments) for (const moment of step.moments) storeInBfloat16(moment);
   const batch = randomBatch(preset, sequences, length);
@@ -358,7 +367,7 @@ function timeTraining({
     const milliseconds = summarize(times);
     const flops = trainingFlops(decoder, preset, sequences, length);
     return {
-      settings: { recomputeBlocks, bfloat16Moments, graph: options.graph },
+      settings: { recompute, bfloat16Moments, graph: options.graph },
       parameters: decoder.parameters.reduce((sum, { size }) => sum + size, 0),
       milliseconds,
       tokensPerSecond: (sequences * length * 1000) / milliseconds.median,

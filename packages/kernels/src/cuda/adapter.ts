@@ -23,7 +23,8 @@ export const cudaAdapter: BackendAdapter = {
 
 /** What is missing, and whether the libraries would be there once it is. */
 function describeLack({ reason, library, attentionLibrary }: CudaProbe): string {
-  const found = (text: string): string => (/^cu\w+ [\d.]+$/.test(text) ? `${text} was found.` : text.replace(/\.?$/, '.'));
+  const found = (text: string): string =>
+    /^cu\w+ [\d.]+$/.test(text) ? `${text} was found.` : text.replace(/\.?$/, '.');
   return [reason, ...[library, attentionLibrary].filter((text) => text !== reason).map(found)].join(' ');
 }
 
