@@ -5,7 +5,7 @@ import { embeddingOperation } from '../ops/embedding.cases';
 import { feedForwardOperation } from '../ops/feed-forward.cases';
 import { globalNormScaleOperation } from '../ops/global-norm-scale.cases';
 import { groupedQueryAttentionOperation } from '../ops/grouped-query-attention.cases';
-import { linearOperation } from '../ops/linear.cases';
+import { linearAddOperation, linearOperation } from '../ops/linear.cases';
 import { linearSwigluOperation } from '../ops/linear-swiglu.cases';
 import { linearCrossEntropyOperation } from '../ops/linear-cross-entropy.cases';
 import { pagedAttentionOperation } from '../ops/paged-attention.cases';
@@ -24,6 +24,7 @@ export const operations: readonly OperationDeclaration<unknown>[] = [
   addRmsNormOperation,
   residualRmsNormOperation,
   linearOperation,
+  linearAddOperation,
   ropeOperation,
   groupedQueryAttentionOperation,
   swigluOperation,

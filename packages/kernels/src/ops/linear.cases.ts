@@ -1,7 +1,7 @@
 import { zeros } from '@tensorflow/tfjs-core';
 import { floats, normal, type HostTensor } from '../conformance/host-tensor';
 import { declareOperation, type NoAttributes, type OperationCase } from '../conformance/operation-declaration';
-import { XgLinear, XgLinearGrad } from '../kernel-names';
+import { XgLinear, XgLinearAdd, XgLinearGrad } from '../kernel-names';
 import { linear } from './linear';
 
 function linearCase(tokens: number, input: number, output: number): OperationCase<NoAttributes> {
@@ -55,5 +55,40 @@ export const linearOperation = declareOperation<NoAttributes>({
     { name: 'a transposed weight', call: () => linear(zeros([2, 4]), zeros([4, 3])), code: 'WRONG_SHAPE' },
     { name: 'an integer weight', call: () => linear(zeros([2, 4]), zeros([3, 4], 'int32')), code: 'WRONG_DTYPE' },
     { name: 'a batch axis', call: () => linear(zeros([1, 2, 4]), zeros([3, 4])), code: 'WRONG_SHAPE' },
+  ],
+});
+
+function linearAddCase(tokens: number, input: number, output: number): OperationCase<NoAttributes> {
+  const { name, inputs } = linearCase(tokens, input, output);
+  return { name, inputs: { ...inputs, residual: normal([tokens, output], 3) }, attributes: {} };
+}
+
+export const linearAddOperation = declareOperation<NoAttributes>({
+  operation: 'linear with a residual',
+  kernels: [XgLinearAdd, XgLinearGrad],
+  differentiable: ['x', 'weight', 'residual'],
+  usesMatmulPrecision: true,
+  cases: [
+    linearAddCase(1, 1, 1),
+    linearAddCase(7, 5, 3),
+    linearAddCase(2, 64, 17),
+    linearAddCase(32, 264, 70),
+    linearAddCase(33, 65, 17),
+    linearAddCase(67, 128, 96),
+  ],
+  benchmark: () => linearAddCase(2048, 704, 256),
+  run: ({ x, weight, residual }) => [linear(x, weight, { residual })],
+  reference: ({ x, weight, residual }) => [referenceLinear(x, weight).map((value, i) => value + residual.values[i])],
+  failures: [
+    {
+      name: 'a residual of another shape',
+      call: () => linear(zeros([2, 4]), zeros([3, 4]), { residual: zeros([2, 4]) }),
+      code: 'WRONG_SHAPE',
+    },
+    {
+      name: 'an integer residual',
+      call: () => linear(zeros([2, 4]), zeros([3, 4]), { residual: zeros([2, 3], 'int32') }),
+      code: 'WRONG_DTYPE',
+    },
   ],
 });

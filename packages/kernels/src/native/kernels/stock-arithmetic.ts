@@ -56,6 +56,11 @@ const binaryKernels = binaryOperations.map((name, operation) =>
   }),
 );
 
+/** sum += addend, element by element. */
+export function addInto(sum: Float32Array, addend: Float32Array, { addon }: NativeBackend): void {
+  addon.binary(binaryOperations.indexOf('Add'), sum.length, repeatNone, repeatNone, 1, sum, addend, sum);
+}
+
 const unaryKernels = unaryOperations.map((name, operation) =>
   defineKernel<{ x: TensorInfo }>(name, ({ x }, attributes, backend) => {
     if (!isFloat(x)) return stock(name, { x }, attributes, backend);
