@@ -4,7 +4,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <vector>
 
 #include "cudnn.h"
@@ -67,8 +66,8 @@ class GraphBuilder {
   };
   void multiply(TensorNumber a, TensorNumber b, TensorNumber c, const Extents& extents);
 
-  // The first plan that works of those that cuDNN's heuristics propose, best first; nothing where there is none.
-  std::optional<Plan> build();
+  // The plans that work of those that cuDNN's heuristics propose, the most promising first.
+  std::vector<Plan> build();
 
  private:
   struct Tensor {
