@@ -6,9 +6,9 @@
 // places for an input, its gradient, and the sums and terms that lead to it: so queries, keys and values are taken apart before, and their
 // gradients put together after it, at the price of reading and writing each twice.
 #include <algorithm>
-#include <functional>
 #include <limits>
 #include <map>
+#include <optional>
 #include <tuple>
 
 #include "graph_cudnn.h"
@@ -71,7 +71,7 @@ Geometry geometry_of(const PackedBatch& batch, const AttentionShape& shape, bool
 
 // The tensors of a graph that are bound to memory.
 struct Attention {
-  std::vector<Plan> plans;  // once they were timed, the fastest alone
+  std::optional<Plan> plan;
   TensorNumber query = 0, key = 0, value = 0, out = 0, statistics = 0, scale = 0, minus_infinity = 0;
   TensorNumber query_lengths = 0, key_lengths = 0, row_offsets = 0, out_offsets = 0, key_offsets = 0, statistics_offsets = 0;
   TensorNumber dy = 0, d_query = 0, d_key = 0, d_value = 0, delta = 0, query_sums = 0, key_sums = 0, value_sums = 0, one = 0;
@@ -112,7 +112,7 @@ class Recipe {
     const TensorNumber shares = graph_.pointwise(cudnn::kDivide, weights, sum, -1, cudnn::kBfloat16);
     a_.out = heads_of_out();
     graph_.multiply(shares, a_.value, a_.out, extents(Side::queries, Side::none, Side::keys));
-    a_.plans = graph_.build();
+    a_.plan = graph_.build();
     return std::move(a_);
   }
 
@@ -153,7 +153,7 @@ class Recipe {
     graph_.multiply(d_scores, keys, a_.query_sums, extents(Side::queries, Side::none, Side::keys));
     a_.d_query = heads_of(hq_, a_.out_offsets);
     graph_.pointwise(cudnn::kIdentity, a_.query_sums, -1, -1, cudnn::kFloat32, cudnn::kFloat32, a_.d_query);
-    a_.plans = graph_.build();
+    a_.plan = graph_.build();
     return std::move(a_);
   }
 
@@ -277,22 +277,8 @@ Layout lay_out(Pieces& pieces, const Attention& attention, const Geometry& g, st
       for (Heads* heads : {&l.heads, &l.gradients}) *heads = {pieces.take(elements * 2), pieces.take(key_bytes), pieces.take(key_bytes)};
     }
   }
-  std::size_t bytes = 1;
-  for (const Plan& plan : attention.plans) bytes = std::max(bytes, plan.workspace_bytes);
-  l.plan = pieces.take(bytes);
+  l.plan = pieces.take(std::max<std::size_t>(attention.plan->workspace_bytes, 1));
   return l;
-}
-
-// What a plan takes, in milliseconds.
-float time_plan(Stream stream, const std::function<void()>& run) {
-  run();  // loads its kernels
-  const auto event = [] { return std::unique_ptr<void, void (*)(Event)>(create_event(true), [](Event made) { destroy_event(made); }); };
-  const auto start = event(), end = event();
-  record_event(start.get(), stream);
-  for (int i = 0; i < 2; i++) run();
-  record_event(end.get(), stream);
-  wait_event(end.get());
-  return elapsed_milliseconds(start.get(), end.get());
 }
 
 }  // namespace
@@ -326,29 +312,6 @@ struct FusedAttention::State {
       }
     }
     return entry->second;
-  }
-
-  // The heuristics' first choice is not always the fastest: the first call that is not recorded tries them all, on its own data.
-  void run(Stream stream, Attention& a, const std::vector<Binding>& bindings, void* workspace) {
-    if (a.plans.size() > 1 && !is_capturing(stream)) {
-      std::size_t best = 0;
-      float least = std::numeric_limits<float>::infinity();
-      for (std::size_t i = 0; i < a.plans.size(); i++) {
-        float time = least;
-        try {
-          time = time_plan(stream, [&] { execute(library, handle, a.plans[i], bindings, workspace); });
-        } catch (const Error&) {
-          continue;  // the heuristics promised too much
-        }
-        if (time < least) {
-          least = time;
-          best = i;
-        }
-      }
-      std::swap(a.plans[0], a.plans[best]);
-      a.plans.erase(a.plans.begin() + 1, a.plans.end());
-    }
-    execute(library, handle, a.plans[0], bindings, workspace);
   }
 
   // Everything that both directions bind, and the offsets of ragged documents.
@@ -393,7 +356,7 @@ bool FusedAttention::takes(const PackedBatch& batch, const AttentionShape& shape
   if (state_ == nullptr || batch.tokens == 0 || batch.documents == 0 || !known_to_work) return false;
   const Geometry g = geometry_of(batch, shape, gradient);
   const Attention& attention = state_->attention(g);
-  if (attention.plans.empty()) return false;
+  if (!attention.plan.has_value()) return false;
   Pieces pieces(nullptr);
   lay_out(pieces, attention, g, batch.tokens);
   *workspace_bytes = pieces.used();
@@ -403,7 +366,7 @@ bool FusedAttention::takes(const PackedBatch& batch, const AttentionShape& shape
 void FusedAttention::forward(Stream stream, const void* qkv, const PackedBatch& batch, void* out, float* log_sum_exp, const AttentionShape& shape,
                              void* workspace, ErrorFlag* error) {
   const Geometry g = geometry_of(batch, shape, false);
-  Attention& a = state_->attention(g);
+  const Attention& a = state_->attention(g);
   std::vector<Binding> bindings;
   const Layout layout = state_->prepare(stream, a, g, batch, shape, workspace, bindings, error);
   const Heads heads = heads_in_rows(const_cast<void*>(qkv), shape);
@@ -415,13 +378,13 @@ void FusedAttention::forward(Stream stream, const void* qkv, const PackedBatch& 
   bindings.push_back({a.statistics, log_sum_exp});
   bindings.push_back({a.scale, &shape.scale});
   bindings.push_back({a.minus_infinity, &minus_infinity});
-  state_->run(stream, a, bindings, layout.plan);
+  execute(state_->library, state_->handle, *a.plan, bindings, layout.plan);
 }
 
 void FusedAttention::backward(Stream stream, const void* qkv, const PackedBatch& batch, const void* out, const float* log_sum_exp, const void* dy,
                               void* d_qkv, const AttentionShape& shape, void* workspace, ErrorFlag* error) {
   const Geometry g = geometry_of(batch, shape, true);
-  Attention& a = state_->attention(g);
+  const Attention& a = state_->attention(g);
   std::vector<Binding> bindings;
   const Layout layout = state_->prepare(stream, a, g, batch, shape, workspace, bindings, error);
   Heads heads = layout.heads, gradients = layout.gradients;
@@ -448,7 +411,7 @@ void FusedAttention::backward(Stream stream, const void* qkv, const PackedBatch&
   bindings.push_back({a.query_sums, layout.query_sums});
   if (a.key_sums != 0) bindings.push_back({a.key_sums, layout.key_sums});
   if (a.value_sums != 0) bindings.push_back({a.value_sums, layout.value_sums});
-  state_->run(stream, a, bindings, layout.plan);
+  execute(state_->library, state_->handle, *a.plan, bindings, layout.plan);
   if (g.ragged) pack_rows(stream, gradients, d_qkv, batch.tokens, shape);
 }
 

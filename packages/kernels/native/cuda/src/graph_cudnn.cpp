@@ -16,8 +16,6 @@ void check(const Library& library, Status status, const char* what) {
               std::string("cuDNN: ") + what + " failed with status " + std::to_string(status) + (message[0] == '\0' ? "" : ": ") + message + ".");
 }
 
-constexpr std::size_t kMuchMore = std::size_t{64} << 20;
-
 Sizes row_major(const Sizes& sizes) { return {sizes[1] * sizes[2] * sizes[3], sizes[2] * sizes[3], sizes[3], 1}; }
 
 }  // namespace
@@ -144,7 +142,7 @@ void GraphBuilder::multiply(TensorNumber a, TensorNumber b, TensorNumber c, cons
   operations_.push_back(std::move(operation));
 }
 
-std::vector<Plan> GraphBuilder::build() {
+std::optional<Plan> GraphBuilder::build() {
   Owned graph(library_, kOperationGraph);
   graph.set(kGraphHandle, kHandleElement, 1, &handle_);
   std::vector<Descriptor> list;
@@ -152,9 +150,7 @@ std::vector<Plan> GraphBuilder::build() {
   graph.set(kGraphOperations, kDescriptorElement, static_cast<std::int64_t>(list.size()), list.data());
   graph.finalize();
 
-  std::vector<Plan> plans;
   for (const int mode : {kModeA, kModeFallback}) {
-    if (!plans.empty()) break;
     Owned heuristics(library_, kHeuristics);
     heuristics.set(kHeuristicsGraph, graph);
     heuristics.set(kHeuristicsMode, kHeuristicsModeElement, 1, &mode);
@@ -172,12 +168,10 @@ std::vector<Plan> GraphBuilder::build() {
       if (library_.finalize(plan.get()) != 0) continue;
       std::int64_t bytes = 0, count = 0;
       check(library_, library_.get_attribute(plan.get(), kPlanWorkspaceBytes, kInt64Element, 1, &count, &bytes), "asking for the workspace");
-      // One that wants far more memory than the first is one that holds what flash attention does not.
-      if (!plans.empty() && static_cast<std::size_t>(bytes) > plans[0].workspace_bytes + kMuchMore) continue;
-      plans.push_back({std::move(plan), static_cast<std::size_t>(bytes)});
+      return Plan{std::move(plan), static_cast<std::size_t>(bytes)};
     }
   }
-  return plans;
+  return std::nullopt;
 }
 
 void execute(const Library& library, Handle handle, const Plan& plan, const std::vector<Binding>& bindings, void* workspace) {

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "cudnn.h"
@@ -66,8 +67,9 @@ class GraphBuilder {
   };
   void multiply(TensorNumber a, TensorNumber b, TensorNumber c, const Extents& extents);
 
-  // The plans that work of those that cuDNN's heuristics propose, the most promising first.
-  std::vector<Plan> build();
+  // The first plan that works of those that cuDNN's heuristics propose; nothing where there is none. (Timed on an H100, it was the fastest of
+  // them at every size tried.)
+  std::optional<Plan> build();
 
  private:
   struct Tensor {
