@@ -173,15 +173,7 @@ export interface CudaAddon {
   ): void;
 
   /** x [rows, depth], weight [2 width, depth], gates first, y [rows, width]: of one floating type. */
-  linearAdd(
-    rows: number,
-    width: number,
-    depth: number,
-    x: Handle,
-    weight: Handle,
-    residual: Handle,
-    y: Handle,
-  ): void;
+  linearAdd(rows: number, width: number, depth: number, x: Handle, weight: Handle, residual: Handle, y: Handle): void;
   linearSwiglu(rows: number, width: number, depth: number, x: Handle, weight: Handle, y: Handle): void;
 
   attention(

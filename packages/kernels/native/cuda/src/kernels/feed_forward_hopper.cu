@@ -23,7 +23,7 @@ constexpr unsigned kRows = 256, kColumns = 128, kDepth = 64, kStages = 4;
 constexpr unsigned kThreads = 384;  // a copying warpgroup and two multiplying ones
 constexpr unsigned kCluster = 2;
 constexpr std::uint32_t kLeftBytes = kRows * kDepth * 2, kRightBytes = kColumns * kDepth * 2, kStageBytes = kLeftBytes + kRightBytes;
-constexpr unsigned kSlice = 32;                               // columns of an epilogue's stage
+constexpr unsigned kSlice = 32;  // columns of an epilogue's stage
 constexpr std::size_t kSharedBytes = kStages * kStageBytes + 1024 + 128;
 
 // Matrices and the boxes that they are copied in.
@@ -41,10 +41,10 @@ struct Task {
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 
-constexpr unsigned kGroup = 128;                               // threads of a warpgroup
-constexpr std::uint32_t kSliceBytes = kRows * kSlice * 2;       // of one array
-constexpr unsigned kNanosecondsABlock = 600;                   // that a stage of the ring takes, about
-constexpr unsigned kRowTilesTogether = 8;  // tiles that run at about the same time share rows and columns, in squares
+constexpr unsigned kGroup = 128;                           // threads of a warpgroup
+constexpr std::uint32_t kSliceBytes = kRows * kSlice * 2;  // of one array
+constexpr unsigned kNanosecondsABlock = 600;               // that a stage of the ring takes, about
+constexpr unsigned kRowTilesTogether = 8;                  // tiles that run at about the same time share rows and columns, in squares
 
 // Where in the ring a warpgroup is.
 struct Place {
