@@ -9,7 +9,10 @@ import { hasKernel, runKernel } from './run-kernel';
 export interface ResidualRmsNormResult {
   /** rmsNorm(residual, weight), [N,D]. */
   normalized: Tensor2D;
-  /** The stream as it was given, to be added to; where the backend can, its gradient joins the norm's in one pass. [N,D] */
+  /**
+   * The stream as it was given, to be added to: a handle of its own to the same data. Where the backend can, its gradient joins the norm's
+   * in one pass. [N,D]
+   */
   residual: Tensor2D;
 }
 
@@ -42,5 +45,5 @@ export function residualRmsNorm(residual: Tensor, weight: Tensor, { epsilon }: R
     const [normalized, passed] = runKernel(XgResidualRmsNorm, { x: residual, weight }, { epsilon });
     return { normalized: normalized as Tensor2D, residual: passed as Tensor2D };
   }
-  return { normalized: rmsNorm(residual, weight, { epsilon }), residual: residual as Tensor2D };
+  return { normalized: rmsNorm(residual, weight, { epsilon }), residual: clone(residual as Tensor2D) };
 }
