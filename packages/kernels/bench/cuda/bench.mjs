@@ -99,8 +99,8 @@ const training = [
     preset: '4b',
     length: 4096,
     sequences: 2,
-    // What one mode for all blocks would leave of the memory.
-    recompute: { feedForward: 24, elementwise: 12 },
+    // What fits: no product is computed twice.
+    recompute: 'elementwise',
     peers: ['--keep attention --chunk 4096', '--keep attention', '--keep products --chunk 4096', '--budget 0.5'],
   },
   {
@@ -119,7 +119,7 @@ const training = [
     preset: '4b',
     length: 32768,
     sequences: 1,
-    recompute: { allButAttention: 28, feedForward: 8 },
+    recompute: { allButAttention: 12, feedForward: 24 },
     bfloat16Moments: true,
     peers: ['--keep inputs --chunk 4096', '--keep attention --chunk 4096'],
   },

@@ -67,7 +67,8 @@ class GraphBuilder {
   };
   void multiply(TensorNumber a, TensorNumber b, TensorNumber c, const Extents& extents);
 
-  // The first plan that works of those that cuDNN's heuristics propose, best first; nothing where there is none.
+  // The first plan that works of those that cuDNN's heuristics propose; nothing where there is none. (Timed on an H100, it was the fastest of
+  // them at every size tried.)
   std::optional<Plan> build();
 
  private:

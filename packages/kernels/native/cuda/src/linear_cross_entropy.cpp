@@ -9,7 +9,7 @@ namespace xgen::cuda {
 namespace {
 
 // A chunk of logits. Each chunk reads and writes the weight's whole gradient once: fewer, larger ones keep that below the time of its product.
-constexpr std::size_t kLogitBytes = std::size_t{512} << 20;
+constexpr std::size_t kLogitBytes = std::size_t{1} << 30;
 
 std::size_t chunk_rows(const CrossEntropyShape& shape, std::size_t element = sizeof(float)) {
   const std::size_t fitting = kLogitBytes / (element * std::max<std::size_t>(shape.vocabulary, 1));

@@ -12,6 +12,8 @@ namespace xgen::cuda {
 namespace {
 
 constexpr unsigned kThreads = 256, kRowThreads = 1024;
+// A row of logits this long or shorter is held in shared memory: two blocks of 1,024 threads a processor must fit.
+constexpr std::size_t kHeldBytes = std::size_t{96} << 10;
 
 // A maximum and the sum of exponentials relative to it.
 struct Tail {
@@ -116,19 +118,28 @@ __global__ void __launch_bounds__(kThreads) grad_kernel(const T* logits, G* d_lo
   }
 }
 
-// One row a block, twice: statistics, then the gradient over the logits.
-template <class T, bool vectors>
+// One row a block, twice: statistics, then the gradient over the logits. `held`: in shared memory meanwhile, so that it is read once.
+template <class T, bool vectors, bool held>
 __global__ void __launch_bounds__(kRowThreads) with_gradient_kernel(T* logits, std::size_t stride, unsigned columns,
                                                                     const std::int32_t* targets, std::int32_t ignore_index, float dy,
                                                                     float* log_probabilities, std::size_t first_row, ErrorFlag* error) {
   XGEN_SHARED(Tail, scratch, kRowThreads / kWarp);
+  XGEN_DYNAMIC_SHARED(shared);
   T* const row = logits + blockIdx.x * stride;
+  const T* const from = held ? reinterpret_cast<const T*>(shared) : row;
   const std::int32_t target = targets[blockIdx.x];
   const bool inside = target >= 0 && static_cast<unsigned>(target) < columns, counts = target != ignore_index && inside;
   Tail tail = {0.0f, 1.0f};
   if (counts) {  // one answer for the block
-    tail = row_tail<kRowThreads, T, vectors>(row, columns, scratch);
-    if (threadIdx.x == 0) log_probabilities[blockIdx.x] = (to_float(row[target]) - tail.maximum) - logf(tail.sum);
+    if constexpr (held) {
+      // Each thread reads what it wrote itself, but for the target's logit, which comes after a barrier.
+#pragma unroll 8
+      for (unsigned i = threadIdx.x * kVector; i < columns; i += kRowThreads * kVector) {
+        store_aligned(reinterpret_cast<T*>(shared) + i, load_aligned<uint4>(row + i));
+      }
+    }
+    tail = row_tail<kRowThreads, T, vectors>(from, columns, scratch);
+    if (threadIdx.x == 0) log_probabilities[blockIdx.x] = (to_float(from[target]) - tail.maximum) - logf(tail.sum);
     __syncthreads();  // before the target's logit is written over
   } else if (threadIdx.x == 0) {
     if (target != ignore_index) report(error, DeviceError::targets, static_cast<std::int64_t>(first_row + blockIdx.x), target);
@@ -141,7 +152,8 @@ __global__ void __launch_bounds__(kRowThreads) with_gradient_kernel(T* logits, s
   if constexpr (vectors) {
 #pragma unroll 4
     for (unsigned i = threadIdx.x * kVector; i < columns; i += kRowThreads * kVector) {
-      Floats8 x = load8(row + i);
+      Floats8 x = {};
+      if (counts) x = load8(from + i);
 #pragma unroll
       for (unsigned j = 0; j < 8; j++) x.v[j] = gradient(x.v[j], i + j);
       store8(row + i, x);
@@ -201,9 +213,12 @@ void cross_entropy_with_gradient(Stream stream, Array logits, const LogitsChunk&
   constexpr const char* name = "cross_entropy_with_gradient";
   with_float(name, logits.type, [&](auto t) {
     using T = decltype(t);
-    launch(name, in_vectors(chunk) ? with_gradient_kernel<T, true> : with_gradient_kernel<T, false>, grid_of(name, chunk.rows), kRowThreads, 0,
-           stream, typed<T>(logits), chunk.stride, static_cast<unsigned>(chunk.columns), targets, ignore_index, dy,
-           log_probabilities, first_row, error);
+    const std::size_t bytes = chunk.columns * sizeof(T);
+    const bool held = sizeof(T) == 2 && in_vectors(chunk) && bytes <= kHeldBytes;
+    auto* kernel = in_vectors(chunk) ? with_gradient_kernel<T, true, false> : with_gradient_kernel<T, false, false>;
+    if (held) kernel = with_gradient_kernel<T, true, sizeof(T) == 2>;
+    launch(name, kernel, grid_of(name, chunk.rows), kRowThreads, held ? bytes : 0, stream, typed<T>(logits), chunk.stride,
+           static_cast<unsigned>(chunk.columns), targets, ignore_index, dy, log_probabilities, first_row, error);
   });
 }
 

@@ -10,7 +10,8 @@ namespace xgen::cuda {
 namespace {
 
 constexpr unsigned kThreads = 256;
-constexpr unsigned kRopeThreads = 256;
+constexpr unsigned kRopeThreads = 128, kFewRowsRopeThreads = 256;  // a row; where few rows leave processors idle
+constexpr std::size_t kFewRows = 512;
 constexpr unsigned kMaximumHalf = 512;  // half the largest head that RoPE takes
 
 // ---- RoPE
@@ -38,11 +39,11 @@ struct Append {
 };
 
 // One row a block: angles once, then all heads, a thread's first piece of them being under way meanwhile.
-template <class T, bool vectors, bool append>
-__global__ void __launch_bounds__(kRopeThreads) rope_kernel(Rope<T> a, Append<T> cache) {
+template <class T, bool vectors, bool append, unsigned threads>
+__global__ void __launch_bounds__(threads) rope_kernel(Rope<T> a, Append<T> cache) {
   XGEN_SHARED(float, cosines, kMaximumHalf);
   XGEN_SHARED(float, sines, kMaximumHalf);
-  XGEN_SHARED(unsigned, later, kRopeThreads / kWarp);
+  XGEN_SHARED(unsigned, later, threads / kWarp);
   follow_previous();
   constexpr unsigned step = vectors ? kVector : 1;
   using Part = std::conditional_t<vectors, Packed8<T>, T>;
@@ -68,7 +69,7 @@ __global__ void __launch_bounds__(kRopeThreads) rope_kernel(Rope<T> a, Append<T>
   if (threadIdx.x < rotated) high = load(start_of(threadIdx.x) + half);
 
   const float position = static_cast<float>(a.positions[blockIdx.x]);
-  for (unsigned i = threadIdx.x; i < half; i += kRopeThreads) {
+  for (unsigned i = threadIdx.x; i < half; i += threads) {
     const float2 turn = cos_sin(position * a.inverse_frequencies[i]);
     cosines[i] = turn.x * a.scaling;
     sines[i] = (a.inverse ? -turn.y : turn.y) * a.scaling;
@@ -77,7 +78,7 @@ __global__ void __launch_bounds__(kRopeThreads) rope_kernel(Rope<T> a, Append<T>
   if constexpr (append) {
     slot = cache.slots[blockIdx.x];
     bool again = false;
-    for (std::size_t i = std::size_t{blockIdx.x} + 1 + threadIdx.x; i < cache.tokens; i += kRopeThreads) again = again || cache.slots[i] == slot;
+    for (std::size_t i = std::size_t{blockIdx.x} + 1 + threadIdx.x; i < cache.tokens; i += threads) again = again || cache.slots[i] == slot;
     const unsigned votes = __ballot_sync(kFullMask, again);
     if (threadIdx.x % kWarp == 0) later[threadIdx.x / kWarp] = votes;
   }
@@ -86,7 +87,7 @@ __global__ void __launch_bounds__(kRopeThreads) rope_kernel(Rope<T> a, Append<T>
     const bool bad = slot != kUnused && (slot < 0 || static_cast<std::size_t>(slot) >= cache.cache_rows);
     if (bad && threadIdx.x == 0) report(cache.error, DeviceError::slots, static_cast<std::int64_t>(blockIdx.x), slot);
     unsigned again = 0;
-    for (unsigned w = 0; w < kRopeThreads / kWarp; w++) again |= later[w];
+    for (unsigned w = 0; w < threads / kWarp; w++) again |= later[w];
     // Where a later row names the same slot, that one's stays.
     if (bad || again != 0) slot = kUnused;
   }
@@ -105,7 +106,7 @@ __global__ void __launch_bounds__(kRopeThreads) rope_kernel(Rope<T> a, Append<T>
       if (slot != kUnused && at >= first_key) put(at < first_value ? cache.keys + cache_row + (at - first_key) : cache.values + cache_row + (at - first_value));
     }
   };
-  for (unsigned k = threadIdx.x; k < items; k += kRopeThreads) {
+  for (unsigned k = threadIdx.x; k < items; k += threads) {
     const unsigned at = start_of(k);
     if constexpr (vectors) {
       Floats8 first = unpack8(low);
@@ -132,7 +133,7 @@ __global__ void __launch_bounds__(kRopeThreads) rope_kernel(Rope<T> a, Append<T>
       }
       store(at, first);
     }
-    const unsigned next = k + kRopeThreads;
+    const unsigned next = k + threads;
     if (next < items) low = load(start_of(next));
     if (next < rotated) high = load(start_of(next) + half);
   }
@@ -210,6 +211,16 @@ __global__ void __launch_bounds__(kThreads) embedding_kernel(const void* weight,
   }
 }
 
+// Calls f with how many threads take a row.
+template <class F>
+void with_rope_threads(std::size_t rows, F&& f) {
+  if (rows <= kFewRows) {
+    f(std::integral_constant<unsigned, kFewRowsRopeThreads>{});
+  } else {
+    f(std::integral_constant<unsigned, kRopeThreads>{});
+  }
+}
+
 }  // namespace
 
 void rope(Stream stream, ConstArray x, Array y, const std::int32_t* positions, const float* inverse_frequencies, std::size_t rows,
@@ -221,8 +232,11 @@ void rope(Stream stream, ConstArray x, Array y, const std::int32_t* positions, c
     using T = decltype(t);
     const Rope<T> arguments = {typed<T>(x), typed<T>(y), positions, inverse_frequencies, static_cast<unsigned>(heads),
                                static_cast<unsigned>(rotated_heads), static_cast<unsigned>(head_dimension), scaling, inverse};
-    const auto kernel = head_dimension % (2 * kVector) == 0 ? rope_kernel<T, true, false> : rope_kernel<T, false, false>;
-    launch_early(name, kernel, grid_of(name, rows), kRopeThreads, 0, stream, arguments, Append<T>{});
+    with_rope_threads(rows, [&](auto threads) {
+      constexpr unsigned count = decltype(threads)::value;
+      const auto kernel = head_dimension % (2 * kVector) == 0 ? rope_kernel<T, true, false, count> : rope_kernel<T, false, false, count>;
+      launch_early(name, kernel, grid_of(name, rows), count, 0, stream, arguments, Append<T>{});
+    });
   });
 }
 
@@ -240,8 +254,11 @@ void rope_append(Stream stream, ConstArray qkv, Array y, const std::int32_t* pos
     const Rope<T> arguments = {typed<T>(qkv), typed<T>(y), positions, inverse_frequencies, static_cast<unsigned>(rotated_heads + shape.key_value_heads),
                                static_cast<unsigned>(rotated_heads), static_cast<unsigned>(head_dimension), scaling, false};
     const Append<T> cache = {typed<T>(key_cache), typed<T>(value_cache), slots, cache_rows, tokens, static_cast<unsigned>(shape.key_value_heads), error};
-    const auto kernel = head_dimension % (2 * kVector) == 0 ? rope_kernel<T, true, true> : rope_kernel<T, false, true>;
-    launch_early(name, kernel, grid_of(name, tokens), kRopeThreads, 0, stream, arguments, cache);
+    with_rope_threads(tokens, [&](auto threads) {
+      constexpr unsigned count = decltype(threads)::value;
+      const auto kernel = head_dimension % (2 * kVector) == 0 ? rope_kernel<T, true, true, count> : rope_kernel<T, false, true, count>;
+      launch_early(name, kernel, grid_of(name, tokens), count, 0, stream, arguments, cache);
+    });
   });
 }
 

@@ -1,4 +1,4 @@
-// Output projection and log-likelihood of the targets, holding the logits of a chunk of rows at a time (at most 512 MiB), forward
+// Output projection and log-likelihood of the targets, holding the logits of a chunk of rows at a time (at most 1 GiB), forward
 // and backward. Cost: 2 * rows * width * vocabulary multiply-adds forward, three times that backward.
 #pragma once
 
