@@ -33,7 +33,7 @@ interface Ended {
 type Row = Record<string, number>;
 
 /** What the backend keeps for itself as long as it lives. */
-const backendsOwn = /^(error flags|matrix products' workspace)$/;
+const backendsOwn = /^(error flags|matrix products' workspace|paged attention's counters)$/;
 
 const precisions = [
   { matmulPrecision: 'float32', loss: 1e-4, gradientNorm: 1e-3 },
