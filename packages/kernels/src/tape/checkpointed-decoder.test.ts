@@ -9,8 +9,10 @@ import { toTensor, normal } from '../conformance/host-tensor';
 import { capture } from '../cuda/capture';
 import { missing, useEmulatedDevice } from '../cuda/test-support';
 import { addRmsNorm } from '../ops/add-rms-norm';
+import { feedForward } from '../ops/feed-forward';
 import { groupedQueryAttention } from '../ops/grouped-query-attention';
 import { linear } from '../ops/linear';
+import { residualRmsNorm } from '../ops/residual-rms-norm';
 import { rmsNorm } from '../ops/rms-norm';
 import { rope } from '../ops/rope';
 import { swiglu } from '../ops/swiglu';
@@ -18,7 +20,7 @@ import { checkpointed, kept } from './checkpointed';
 import { heldBytes, kernelsOf, normalVariable } from './test-support';
 import { valueAndGradients } from './value-and-gradients';
 
-const [tokens, width, queryHeads, keyValueHeads, headDimension, feedForward, layers] = [128, 32, 4, 2, 8, 40, 3];
+const [tokens, width, queryHeads, keyValueHeads, headDimension, inner, layers] = [128, 32, 4, 2, 8, 40, 3];
 const qkvWidth = (queryHeads + 2 * keyValueHeads) * headDimension;
 const attention = { queryHeads, keyValueHeads, headDimension };
 const rotation = { rotatedHeads: queryHeads + keyValueHeads, headDimension };
@@ -33,45 +35,84 @@ const modes: Record<string, Named[]> = {
 };
 /** Elements a token that a block holds, apart from inverse root mean squares and log-sum-exps. */
 const elements: Record<string, number> = {
-  none: 4 * width + qkvWidth + queryHeads * headDimension + 3 * feedForward,
-  elementwise: 2 * width + qkvWidth + queryHeads * headDimension + 2 * feedForward,
+  none: 4 * width + qkvWidth + queryHeads * headDimension + 3 * inner,
+  elementwise: 2 * width + qkvWidth + queryHeads * headDimension + 2 * inner,
   feedForward: 2 * width + qkvWidth + queryHeads * headDimension,
   allButAttention: width + queryHeads * headDimension,
   block: width,
 };
-/** float32 numbers a token: an inverse root mean square of each norm whose sum is held, a log-sum-exp a head. */
-const numbers: Record<string, number> = {
-  none: 2 + queryHeads,
-  elementwise: 2 + queryHeads,
-  feedForward: 2 + queryHeads,
-  allButAttention: 1 + queryHeads,
-  block: 1,
+/**
+ * How a block adds to its stream: in the norms after its products, as addRmsNorm does, whose first then sees what the block before made; or inside
+ * the products themselves, as the models of model-core are built.
+ */
+type Style = 'in the norms' | 'in the products';
+const styles: readonly Style[] = ['in the norms', 'in the products'];
+
+/**
+ * float32 numbers a token: a log-sum-exp a head where attention is held, and an inverse root mean square of each norm that is held, or that makes
+ * a sum that is.
+ */
+const numbers: Record<Style, Record<string, number>> = {
+  'in the norms': {
+    none: 2 + queryHeads,
+    elementwise: 2 + queryHeads,
+    feedForward: 2 + queryHeads,
+    allButAttention: 1 + queryHeads,
+    block: 1,
+  },
+  'in the products': {
+    none: 2 + queryHeads,
+    elementwise: queryHeads,
+    feedForward: queryHeads,
+    allButAttention: queryHeads,
+    block: 0,
+  },
 };
-const kernelsAgain: Record<string, string[]> = {
-  elementwise: ['XgRmsNorm', 'XgRmsNorm', 'XgSwiglu'],
-  feedForward: ['XgLinear', 'XgRmsNorm', 'XgRmsNorm', 'XgSwiglu'],
-  allButAttention: ['XgAddRmsNorm', 'XgLinear', 'XgLinear', 'XgLinear', 'XgRmsNorm', 'XgRope', 'XgSwiglu'],
-  block: ['XgAddRmsNorm', 'XgAttention', 'XgLinear', 'XgLinear', 'XgLinear', 'XgRmsNorm', 'XgRope', 'XgSwiglu'],
+/** `gate`: the product of gate and up, and their activation. */
+const kernelsAgain = (style: Style, gate: readonly string[]): Record<string, string[]> => {
+  if (style === 'in the norms') {
+    return {
+      elementwise: ['XgRmsNorm', 'XgRmsNorm', 'XgSwiglu'],
+      feedForward: ['XgLinear', 'XgRmsNorm', 'XgRmsNorm', 'XgSwiglu'],
+      allButAttention: ['XgAddRmsNorm', 'XgLinear', 'XgLinear', 'XgLinear', 'XgRmsNorm', 'XgRope', 'XgSwiglu'],
+      block: ['XgAddRmsNorm', 'XgAttention', 'XgLinear', 'XgLinear', 'XgLinear', 'XgRmsNorm', 'XgRope', 'XgSwiglu'],
+    };
+  }
+  const norms = ['XgResidualRmsNorm', 'XgResidualRmsNorm'];
+  return {
+    elementwise: [...norms, 'XgSwiglu'],
+    feedForward: [...norms, ...gate],
+    allButAttention: [...norms, ...gate, 'XgLinear', 'XgLinearAdd', 'XgRope'],
+    block: [...norms, ...gate, 'XgAttention', 'XgLinear', 'XgLinearAdd', 'XgRope'],
+  };
 };
 
-function makeDecoder() {
+function makeDecoder(style: Style) {
   const weights = Array.from({ length: layers }, (_, layer) => ({
     attentionNorm: normalVariable([width], 10 * layer + 1),
     qkv: normalVariable([qkvWidth, width], 10 * layer + 2, 0.2),
     output: normalVariable([width, queryHeads * headDimension], 10 * layer + 3, 0.2),
     feedForwardNorm: normalVariable([width], 10 * layer + 4),
-    gateUp: normalVariable([2 * feedForward, width], 10 * layer + 5, 0.2),
-    down: normalVariable([width, feedForward], 10 * layer + 6, 0.2),
+    gateUp: normalVariable([2 * inner, width], 10 * layer + 5, 0.2),
+    down: normalVariable([width, inner], 10 * layer + 6, 0.2),
   }));
-  const inputs = [normal([tokens, width], 99), normal([tokens, width], 98)].map((host) => toTensor(host));
+  const inputs = [99, 98]
+    .slice(0, style === 'in the norms' ? 2 : 1)
+    .map((seed) => toTensor(normal([tokens, width], seed)));
   const positions = tf.tensor1d(Int32Array.from({ length: tokens }, (_, i) => i % 20));
   const frequencies = tf.tensor1d([1, 0.3, 0.1, 0.03]);
   const lengths = tf.tensor1d([0, 20, 40, tokens], 'int32');
   const variables = weights.flatMap((block) => Object.values(block));
 
+  type Weights = (typeof weights)[number];
+  const marker =
+    (names: readonly Named[]) =>
+    <T extends tf.Tensor>(name: Named, tensor: T): T =>
+      names.includes(name) ? kept(tensor) : tensor;
+
   /** [residual, delta] → the same of the next block. */
-  const block = (weight: (typeof weights)[number], [residual, delta]: tf.Tensor[], names: readonly Named[]) => {
-    const mark = <T extends tf.Tensor>(name: Named, tensor: T): T => (names.includes(name) ? kept(tensor) : tensor);
+  const normsAdd = (weight: Weights, [residual, delta]: tf.Tensor[], names: readonly Named[]): tf.Tensor[] => {
+    const mark = marker(names);
     const first = addRmsNorm(delta, residual, weight.attentionNorm, { epsilon });
     mark('sum', first.sum);
     const qkv = mark('qkv', rope(linear(first.normalized, weight.qkv), positions, frequencies, rotation));
@@ -81,6 +122,17 @@ function makeDecoder() {
     const gateUp = mark('gateUp', linear(second.normalized, weight.gateUp));
     return [second.sum, linear(swiglu(gateUp), weight.down)];
   };
+  /** [stream] → the same of the next block. */
+  const productsAdd = (weight: Weights, [stream]: tf.Tensor[], names: readonly Named[]): tf.Tensor[] => {
+    const mark = marker(names);
+    const first = residualRmsNorm(stream, weight.attentionNorm, { epsilon });
+    const qkv = mark('qkv', rope(linear(first.normalized, weight.qkv), positions, frequencies, rotation));
+    const attended = mark('attended', groupedQueryAttention(qkv, lengths, attention));
+    const middle = mark('middle', linear(attended, weight.output, { residual: first.residual }));
+    const { normalized, residual } = residualRmsNorm(middle, weight.feedForwardNorm, { epsilon });
+    return [feedForward(normalized, weight.gateUp, weight.down, { residual, keepGateUp: names.includes('gateUp') })];
+  };
+  const block = style === 'in the norms' ? normsAdd : productsAdd;
   /** Runs the first `blocks` blocks. */
   const loss = (names: readonly Named[] | undefined, blocks = layers, afterwards?: () => void): tf.Scalar => {
     // Through an operation, so that they are stored as activations are.
@@ -92,7 +144,7 @@ function makeDecoder() {
       tf.dispose(given);
     }
     afterwards?.();
-    return tf.sum(tf.mul(stream[0], stream[1]));
+    return tf.sum(tf.mul(stream[0], stream.at(-1)!));
   };
   return { loss, variables };
 }
@@ -134,14 +186,21 @@ function without(names: readonly string[], others: readonly string[]): string[] 
   return rest.sort();
 }
 
+interface Started {
+  held: () => number;
+  elementBytes: number;
+  /** The product of gate and up, and their activation. */
+  gate: string[];
+}
+
 const skipped = missing === undefined ? '' : ` (${missing})`;
-const places: [string, boolean, () => Promise<{ held: () => number; elementBytes: number }>][] = [
+const places: [string, boolean, () => Promise<Started>][] = [
   [
     'native',
     false,
     async () => {
       await initializeBackend({ preferred: 'native' });
-      return { held: heldBytes, elementBytes: 4 };
+      return { held: heldBytes, elementBytes: 4, gate: ['XgLinear', 'XgSwiglu'] };
     },
   ],
   [
@@ -150,34 +209,35 @@ const places: [string, boolean, () => Promise<{ held: () => number; elementBytes
     async () => {
       const backend = await useEmulatedDevice();
       backend.matmulPrecision = 'bfloat16';
-      return { held: () => backend.addon.statistics().liveBytes, elementBytes: 2 };
+      return { held: () => backend.addon.statistics().liveBytes, elementBytes: 2, gate: ['XgGatedLinear'] };
     },
   ],
 ];
 
 for (const [place, skip, start] of places) {
-  describe.skipIf(skip)(`checkpointed blocks on ${place}`, () => {
+  describe.skipIf(skip).each(styles)(`checkpointed blocks that add %s, on ${place}`, (style) => {
     let decoder: Decoder;
-    let held: () => number;
+    let held: Started['held'];
     let elementBytes: number;
+    let gate: string[];
     let expected: number[][];
     beforeAll(async () => {
-      ({ held, elementBytes } = await start());
-      decoder = makeDecoder();
+      ({ held, elementBytes, gate } = await start());
+      decoder = makeDecoder(style);
       expected = gradientsOf(decoder, undefined);
     });
 
     test('hold everything when they are not checkpointed', () => {
       const { bytes } = costOfBlock(decoder, undefined, held);
-      expect(bytes).toBe(tokens * (elements.none * elementBytes + numbers.none * 4));
+      expect(bytes).toBe(tokens * (elements.none * elementBytes + numbers[style].none * 4));
     });
 
     test.each(Object.keys(modes))('%s: the bits, the bytes and the kernels', (mode) => {
       const before = tf.memory().numTensors;
       expect(gradientsOf(decoder, modes[mode])).toEqual(expected);
       const { bytes, kernels } = costOfBlock(decoder, modes[mode], held);
-      expect(bytes).toBe(tokens * (elements[mode] * elementBytes + numbers[mode] * 4));
-      expect(without(kernels, costOfBlock(decoder, undefined, held).kernels)).toEqual(kernelsAgain[mode]);
+      expect(bytes).toBe(tokens * (elements[mode] * elementBytes + numbers[style][mode] * 4));
+      expect(without(kernels, costOfBlock(decoder, undefined, held).kernels)).toEqual(kernelsAgain(style, gate)[mode].sort());
       expect(tf.memory().numTensors).toBe(before);
     });
 
