@@ -237,7 +237,9 @@ for (const [place, skip, start] of places) {
       expect(gradientsOf(decoder, modes[mode])).toEqual(expected);
       const { bytes, kernels } = costOfBlock(decoder, modes[mode], held);
       expect(bytes).toBe(tokens * (elements[mode] * elementBytes + numbers[style][mode] * 4));
-      expect(without(kernels, costOfBlock(decoder, undefined, held).kernels)).toEqual(kernelsAgain(style, gate)[mode].sort());
+      expect(without(kernels, costOfBlock(decoder, undefined, held).kernels)).toEqual(
+        kernelsAgain(style, gate)[mode].sort(),
+      );
       expect(tf.memory().numTensors).toBe(before);
     });
 
