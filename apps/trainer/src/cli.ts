@@ -11,7 +11,7 @@ import type { RunCommandOptions } from './commands/run.js';
 import { explainError } from './terminal/explain-error.js';
 import { interruptible } from './terminal/interruptible.js';
 import { ownVersion } from './run/environment.js';
-import { backendNames } from './recipe/backend-names.js';
+import { backendChoices, backendNames } from './recipe/backend-names.js';
 import { builtInRecipeNames } from './recipes/index.js';
 import { stageIds } from './run/stage-context.js';
 
@@ -43,6 +43,11 @@ function addRunCommand(name: string, description: string, only?: (typeof stageId
     .description(description)
     .argument('[recipe]', recipeHelp, 'quickstart')
     .addOption(outputOption())
+    .addOption(
+      new Option('--backend <name>', "what to compute on, in place of the recipe's compute.backend").choices(
+        backendChoices,
+      ),
+    )
     .option('--no-resume', 'refuse a folder that already holds a run, instead of continuing it')
     .addOption(logLevelOption())
     .action((recipe: string, options: RunCommandOptions) =>

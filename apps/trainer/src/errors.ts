@@ -9,6 +9,7 @@ export type TrainerErrorCode =
   | 'CORRUPT_RUN'
   | 'STAGE_NOT_READY'
   | 'NO_DISK_SPACE'
+  | 'BACKEND_UNAVAILABLE'
   | 'INVALID_ARGUMENT'
   | 'INTERRUPTED';
 

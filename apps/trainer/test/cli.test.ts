@@ -1,8 +1,10 @@
-import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Recipe } from '../src/recipe/recipe-schema.js';
 import { smoke } from '../src/recipes/smoke.js';
+import type { RunState } from '../src/run/run-folder.js';
 import { xgen } from './xgen.js';
 
 let folder: string;
@@ -50,6 +52,12 @@ describe('xgen', () => {
   it.each([
     ['an unknown command', ['fly'], /unknown command/],
     ['an unknown flag', ['run', '--fast'], /unknown option '--fast'/],
+    ['a backend that is none', ['run', 'smoke', '--backend', 'gpu'], /Allowed choices are auto, native,/],
+    [
+      'a backend that is not there',
+      ['run', 'smoke', '--backend', 'tensorflow', '-o', 'out'],
+      /tensorflow cannot be used/,
+    ],
     ['a port that is none', ['serve', '--port', 'http'], /a port is a whole number/],
     ['an unknown recipe', ['run', 'slowstart'], /no recipe "slowstart"[\s\S]*quickstart/],
     ['a folder that holds no run', ['report', '.'], /holds no run/],
@@ -79,6 +87,24 @@ describe('xgen', () => {
     expect(stderr).toMatch(/What to do/);
     expect(code).toBe(2);
     expect(await readdir(folder)).toEqual([name]);
+  });
+
+  it('curates for a backend that is not there, records it, and trains on no other', async () => {
+    const arguments_ = ['smoke', '--backend', 'tensorflow', '-o', 'out'];
+    const curated = await xgen(['curate', ...arguments_], folder);
+    expect([curated.code, curated.stderr]).toEqual([0, '']);
+    const recipe = JSON.parse(await readFile(join(folder, 'out', 'recipe.json'), 'utf8')) as Recipe;
+    expect(recipe.compute.backend).toBe('tensorflow');
+    const run = JSON.parse(await readFile(join(folder, 'out', 'run.json'), 'utf8')) as RunState;
+    expect(Object.keys(run.stages)).toEqual(['curate']);
+    expect(run.environment).not.toHaveProperty('backend');
+    const trained = await xgen(['run', ...arguments_], folder);
+    expect(trained.code).toBe(2);
+    expect(trained.stderr).toMatch(/tensorflow cannot be used[\s\S]*--backend native/);
+    const other = await xgen(['run', 'smoke', '-o', 'out'], folder);
+    expect(other.code).toBe(2);
+    expect(other.stderr).toMatch(/compute\.backend differ[\s\S]*--backend tensorflow/);
+    expect(JSON.parse(await readFile(join(folder, 'out', 'run.json'), 'utf8'))).toEqual(run);
   });
 
   it('refuses a stage whose forerunner has not run, and names it', async () => {

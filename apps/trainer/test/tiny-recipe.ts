@@ -70,7 +70,7 @@ export function tinyRecipe(compute: Partial<Recipe['compute']>): RecipeInput {
           maximumPositions: 256,
           learningRate,
           mixture: { retrieval: { share: 0.5 }, code: { share: 0.5 } },
-          recomputeBlocks: true,
+          recompute: 'allButAttention',
         },
       ],
     },

@@ -2,17 +2,18 @@
 import * as tf from '@tensorflow/tfjs-core';
 import {
   adamW,
-  addRmsNorm,
   capture,
   checkpointed,
   embedding,
+  feedForward,
   globalNormScale,
   groupedQueryAttention,
+  kept,
   linear,
   linearCrossEntropy,
+  residualRmsNorm,
   rmsNorm,
   rope,
-  swiglu,
   valueAndGradients,
 } from '../dist/index.js';
 
@@ -28,18 +29,34 @@ export const presets = {
 
 const epsilon = 1e-5;
 
-/**
- * `normal(shape, deviation, seed)` makes the weights; `recomputeBlocks` keeps only the blocks' inputs between the passes.
- */
+/** What a block holds between the passes, from the most to the least: the modes of model-core's `recompute`. `none`: all that gradients read. */
+const held = {
+  none: undefined,
+  elementwise: ['qkv', 'attended', 'middle', 'gateUp'],
+  feedForward: ['qkv', 'attended', 'middle'],
+  allButAttention: ['attended'],
+  block: [],
+};
+
+/** The mode of each block: one for all, or how many blocks have which; the first hold the least. */
+function modesOf(recompute, layers) {
+  const counts = typeof recompute === 'string' ? { [recompute]: layers } : recompute;
+  const names = Object.keys(held).reverse();
+  const modes = names.flatMap((name) => new Array(counts[name] ?? 0).fill(name));
+  if (modes.length !== layers) throw new Error(`recompute names ${modes.length} blocks of ${layers}.`);
+  return modes;
+}
+
+/** `normal(shape, deviation, seed)` makes the weights; `recompute` says what the backward pass computes again. */
 export function createDecoder(
   preset,
   seed = 1,
   {
-    recomputeBlocks = false,
+    recompute = 'none',
     normal = (shape, deviation, weightSeed) => tf.randomNormal(shape, 0, deviation, 'float32', weightSeed),
   } = {},
 ) {
-  const { width, layers, queryHeads, keyValueHeads, feedForward, vocabulary } = preset;
+  const { width, layers, queryHeads, keyValueHeads, feedForward: inner, vocabulary } = preset;
   const headDimension = width / queryHeads;
   const parameters = [];
   const add = (shape, deviation) => {
@@ -55,8 +72,8 @@ export function createDecoder(
     qkv: add([(queryHeads + 2 * keyValueHeads) * headDimension, width], 0.02),
     output: add([width, width], 0.02),
     feedForwardNorm: add([width], 0),
-    gateUp: add([2 * feedForward, width], 0.02),
-    down: add([width, feedForward], 0.02),
+    gateUp: add([2 * inner, width], 0.02),
+    down: add([width, inner], 0.02),
   }));
   const finalNorm = add([width], 0);
   const head = add([vocabulary, width], 0.02);
@@ -66,26 +83,31 @@ export function createDecoder(
   const attention = { queryHeads, keyValueHeads, headDimension };
   const rotation = { rotatedHeads: queryHeads + keyValueHeads, headDimension };
 
-  /** The residual and what the block before adds to it, if there is one → the same two of the next block. */
-  const runBlock = (block, positions, cumulativeLengths, residual, delta) => {
-    let normalized;
-    if (delta === undefined) normalized = rmsNorm(residual, block.attentionNorm, { epsilon });
-    else ({ normalized, sum: residual } = addRmsNorm(delta, residual, block.attentionNorm, { epsilon }));
-    const qkv = rope(linear(normalized, block.qkv), positions, inverseFrequencies, rotation);
-    const mixed = linear(groupedQueryAttention(qkv, cumulativeLengths, attention), block.output);
-    const second = addRmsNorm(mixed, residual, block.feedForwardNorm, { epsilon });
-    return [second.sum, linear(swiglu(linear(second.normalized, block.gateUp)), block.down)];
+  /** The residual stream → the next block's. */
+  const runBlock = (block, mode, { positions, cumulativeLengths }, stream) => {
+    const keep = (name, tensor) => (held[mode]?.includes(name) ? kept(tensor) : tensor);
+    const first = residualRmsNorm(stream, block.attentionNorm, { epsilon });
+    const qkv = keep('qkv', rope(linear(first.normalized, block.qkv), positions, inverseFrequencies, rotation));
+    const attended = keep('attended', groupedQueryAttention(qkv, cumulativeLengths, attention));
+    const middle = keep('middle', linear(attended, block.output, { residual: first.residual }));
+    const second = residualRmsNorm(middle, block.feedForwardNorm, { epsilon });
+    const keepGateUp = held[mode]?.includes('gateUp');
+    return feedForward(second.normalized, block.gateUp, block.down, { residual: second.residual, keepGateUp });
   };
 
-  function hiddenStates({ ids, positions, cumulativeLengths }) {
-    let stream = [embedding(table, ids)];
-    for (const block of blocks) {
-      const inputs = [positions, cumulativeLengths, ...stream];
-      const run = (...given) => runBlock(block, ...given);
-      // tidy: what the backward pass needs is kept by the tape, the rest goes at once.
-      stream = recomputeBlocks ? checkpointed(run, inputs, Object.values(block)) : tf.tidy(() => run(...inputs));
-    }
-    return addRmsNorm(stream[1], stream[0], finalNorm, { epsilon }).normalized;
+  const modes = modesOf(recompute, layers);
+  function hiddenStates(batch) {
+    let stream = embedding(table, batch.ids);
+    blocks.forEach((block, layer) => {
+      const given = stream;
+      const run = () => runBlock(block, modes[layer], batch, given);
+      // What the backward pass needs is kept by the tape, the rest goes at once, the block's input included.
+      stream = modes[layer] === 'none' ? tf.tidy(run) : checkpointed(run);
+      given.dispose();
+    });
+    const normalized = rmsNorm(stream, finalNorm, { epsilon });
+    stream.dispose();
+    return normalized;
   }
 
   return {
@@ -95,6 +117,8 @@ export function createDecoder(
     productParameters: parameters
       .filter((one) => one !== table && one.shape.length === 2)
       .reduce((sum, one) => sum + one.size, 0),
+    /** After the final norm. */
+    hiddenStates,
     loss: (batch) => {
       const expectedGradient = -1 / batch.targets.size;
       return tf.neg(tf.mean(linearCrossEntropy(hiddenStates(batch), head, batch.targets, { expectedGradient })));
@@ -127,8 +151,8 @@ export function randomBatch({ vocabulary }, sequences, length, seed = 1) {
 }
 
 /**
- * A training step: loss, gradients, clipping, AdamW. `run(batch)` returns the loss. `zero(shape)` makes the moments; `captured` records the
- * first batch's step as a graph and replays it.
+ * A training step: loss, gradients, clipping, AdamW. `run(batch, learningRate)` returns the loss. `zero(shape)` makes the moments; `captured`
+ * records the first batch's step as a graph and replays it.
  */
 export function createTrainingStep(decoder, zero = (shape) => tf.zeros(shape), { captured = false } = {}) {
   const { parameters } = decoder;
@@ -139,24 +163,25 @@ export function createTrainingStep(decoder, zero = (shape) => tf.zeros(shape), {
     const { value, gradients } = valueAndGradients(() => decoder.loss(batch), parameters);
     const list = parameters.map(({ name }) => gradients.get(name));
     const { scale } = globalNormScale(list, 1);
-    adamW(state, list, { learningRate: 1e-3, weightDecay, gradientScale: scale, ...step });
+    adamW(state, list, { weightDecay, gradientScale: scale, ...step });
     return value;
   };
   let step = 0;
   let graph;
-  const replay = (batch) => {
+  const replay = (batch, learningRate) => {
     const names = Object.keys(batch);
-    const learningRate = tf.scalar(1e-3);
-    const inputs = [...Object.values(batch), learningRate, tf.scalar(step, 'int32')];
+    const inputs = [...Object.values(batch), tf.scalar(learningRate), tf.scalar(step, 'int32')];
     graph ??= capture((...given) => {
       const copies = Object.fromEntries(names.map((name, i) => [name, given[i]]));
       return [update(copies, { learningRate: given.at(-2), step: given.at(-1) })];
     }, inputs);
     return graph.run(...inputs)[0];
   };
-  const run = (batch) => {
+  const run = (batch, learningRate = 1e-3) => {
     step++;
-    return tf.tidy(() => (captured ? replay(batch) : update(batch, { step })).dataSync()[0]);
+    return tf.tidy(
+      () => (captured ? replay(batch, learningRate) : update(batch, { learningRate, step })).dataSync()[0],
+    );
   };
   const dispose = () => {
     graph?.dispose();

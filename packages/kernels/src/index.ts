@@ -9,6 +9,7 @@ export { KernelsError, type KernelsErrorOptions } from './kernels-error';
 export { adamW, type AdamWOptions, type AdamWState } from './ops/adam-w';
 export { addRmsNorm, type AddRmsNormResult } from './ops/add-rms-norm';
 export { embedding } from './ops/embedding';
+export { feedForward, type FeedForwardOptions } from './ops/feed-forward';
 export { globalNormScale, type GlobalNorm } from './ops/global-norm-scale';
 export { type AttentionShape, groupedQueryAttention } from './ops/grouped-query-attention';
 export { linear, type LinearOptions } from './ops/linear';
@@ -16,13 +17,14 @@ export { linearSwiglu } from './ops/linear-swiglu';
 export { linearCrossEntropy, type LinearCrossEntropyOptions } from './ops/linear-cross-entropy';
 export { pagedAttention, type PagedSequences } from './ops/paged-attention';
 export { createPagedCache, type PagedCache, pagedCacheAppend, type PagedCacheShape } from './ops/paged-cache';
+export { residualRmsNorm, type ResidualRmsNormResult } from './ops/residual-rms-norm';
 export { rmsNorm, type RmsNormOptions } from './ops/rms-norm';
 export { rope, type RopeOptions } from './ops/rope';
 export { ropeAppend, type RopeAppendOptions } from './ops/rope-append';
 export { type SampledTokens, sampleTokens, type SamplingTensors } from './ops/sample-tokens';
 export { swiglu } from './ops/swiglu';
 
-export { checkpointed } from './tape/checkpointed';
+export { checkpointed, kept } from './tape/checkpointed';
 export { valueAndGradients, type ValueAndGradients } from './tape/value-and-gradients';
 
 export type { BackendDescription, BackendName } from './backends/backend-adapter';
@@ -32,7 +34,7 @@ export {
   type InitializeBackendOptions,
   type InitializedBackend,
 } from './backends/initialize-backend';
-export { setMatmulPrecision, setThreadCount } from './backends/settings';
+export { setDeterministic, setMatmulPrecision, setThreadCount } from './backends/settings';
 export {
   capture,
   type CapturedFunction,

@@ -37,6 +37,11 @@ export const XgAddRmsNorm = 'XgAddRmsNorm';
 export type XgAddRmsNormInputs = { x: TensorInfo; residual: TensorInfo; weight: TensorInfo };
 export type XgAddRmsNormAttrs = { epsilon: number };
 
+/** x [N,D], weight [D] → [y [N,D], x itself, inverseRms [N]]; the gradient is XgAddRmsNormGrad's. */
+export const XgResidualRmsNorm = 'XgResidualRmsNorm';
+export type XgResidualRmsNormInputs = { x: TensorInfo; weight: TensorInfo };
+export type XgResidualRmsNormAttrs = { epsilon: number };
+
 /**
  * → [dSumTotal [N,D], dWeight [D]]. `dSumTotal` (the gradient that reaches `sum` from the norm, plus `dSum`) is the gradient of
  * both x and residual. `dSum` may be left out when nothing but the norm used `sum`.
@@ -58,6 +63,10 @@ export type XgAddRmsNormGradAttrs = { needs?: boolean[] };
 export const XgLinear = 'XgLinear';
 export type XgLinearInputs = { x: TensorInfo; weight: TensorInfo };
 export type XgLinearAttrs = { float32Output?: boolean };
+
+/** x [N,in], weight [out,in], residual [N,out] → [y [N,out]] = x · weightᵀ + residual; the gradient is XgLinearGrad's. */
+export const XgLinearAdd = 'XgLinearAdd';
+export type XgLinearAddInputs = { x: TensorInfo; weight: TensorInfo; residual: TensorInfo };
 
 /** x [N,in], weight [out,in], dy [N,out] → [dx [N,in], dWeight [out,in]]. */
 export const XgLinearGrad = 'XgLinearGrad';
@@ -105,6 +114,33 @@ export type XgLinearSwigluInputs = { x: TensorInfo; weight: TensorInfo };
 /** gateUp [N,2F], dy [N,F] → [dGateUp [N,2F]]. */
 export const XgSwigluGrad = 'XgSwigluGrad';
 export type XgSwigluGradInputs = { gateUp: TensorInfo; dy: TensorInfo };
+
+/**
+ * x [N,D], gateUpWeight [2F,D], downWeight [D,F], residual [N,D] (or left out) → [y [N,D], gateUp [N,2F], activation [N,F]]:
+ * gateUp = x · gateUpWeightᵀ, activation = silu(gate) · up, y = activation · downWeightᵀ + residual.
+ */
+export const XgFeedForward = 'XgFeedForward';
+export type XgFeedForwardInputs = {
+  x: TensorInfo;
+  gateUpWeight: TensorInfo;
+  downWeight: TensorInfo;
+  residual?: TensorInfo;
+};
+
+/** x [N,D], weight [2F,D] → [gateUp [N,2F], activation [N,F]]: what XgFeedForward makes before its last product. */
+export const XgGatedLinear = 'XgGatedLinear';
+export type XgGatedLinearInputs = { x: TensorInfo; weight: TensorInfo };
+
+/** → [dx [N,D], dGateUpWeight [2F,D], dDownWeight [D,F]]; the residual's gradient is dy. */
+export const XgFeedForwardGrad = 'XgFeedForwardGrad';
+export type XgFeedForwardGradInputs = {
+  x: TensorInfo;
+  gateUpWeight: TensorInfo;
+  downWeight: TensorInfo;
+  gateUp: TensorInfo;
+  activation: TensorInfo;
+  dy: TensorInfo;
+};
 
 /**
  * hidden [N,D], weight [V,D], targets int32 [N] (0 ≤ target < V, or ignoreIndex) → [logProbabilities [N], logSumExp [N]].

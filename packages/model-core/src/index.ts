@@ -22,6 +22,7 @@ export {
 } from './parameters/parameter-layout.js';
 export type { InitializeOptions } from './parameters/initialize-parameters.js';
 export { CausalLanguageModel, type ForwardOptions, type LogProbabilityOptions } from './model/causal-language-model.js';
+export { recomputeModeOfBlocks, recomputeModes, type Recompute, type RecomputeMode } from './model/recompute.js';
 export { packDocuments, type PackedBatch } from './model/packed-batch.js';
 export type { LoadOptions } from './checkpoint/load-checkpoint.js';
 export type { SaveOptions } from './checkpoint/save-checkpoint.js';

@@ -1,14 +1,14 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { valueAndGradients } from '@xgen-small/kernels';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { CausalLanguageModel, packDocuments, parameterCount, type PackedBatch } from '../src/index.js';
+import { CausalLanguageModel, packDocuments, parameterCount, recomputeModes, type PackedBatch } from '../src/index.js';
 import { presentBackends, useBackend } from './support/backends.js';
 import { smallConfig } from './support/configs.js';
 
 describe.each(await presentBackends())('training steps on %s', (backend) => {
   beforeAll(() => useBackend(backend));
 
-  it.each([false, true])('learn a sequence with flat memory (recomputeBlocks %s)', (recomputeBlocks) => {
+  it.each(recomputeModes)('learn a sequence with flat memory (recompute %s)', (recompute) => {
     const model = CausalLanguageModel.initialize(smallConfig({ tieWordEmbeddings: true }), { seed: 3 });
     const variables = [...model.parameters.values()];
     const document = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
@@ -17,8 +17,7 @@ describe.each(await presentBackends())('training steps on %s', (backend) => {
     const memory: number[] = [];
     const losses: number[] = [];
     for (let step = 0; step < 40; step++) {
-      const loss = (): tf.Scalar =>
-        tf.neg(tf.mean<tf.Scalar>(model.logProbabilities(batch, targets, { recomputeBlocks })));
+      const loss = (): tf.Scalar => tf.neg(tf.mean<tf.Scalar>(model.logProbabilities(batch, targets, { recompute })));
       const { value, gradients } = valueAndGradients(loss, variables);
       losses.push(value.dataSync()[0]);
       tf.tidy(() => {

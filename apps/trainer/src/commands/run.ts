@@ -2,27 +2,29 @@
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { TrainerError } from '../errors.js';
+import type { BackendChoice } from '../recipe/backend-names.js';
 import { loadRecipe } from '../recipe/load-recipe.js';
 import { writeReport } from '../report/write-report.js';
 import { estimateRun } from '../run/estimate.js';
 import { describeMachine } from '../run/environment.js';
 import { runPipeline } from '../run/pipeline.js';
 import { minimumFreeBytes, RunFolder } from '../run/run-folder.js';
-import { startBackend } from '../run/start-backend.js';
-import { stageIds, type StageId } from '../run/stage-context.js';
+import { startNamedBackend } from '../run/start-backend.js';
+import { needsBackend, stageIds, type StageId } from '../run/stage-context.js';
 import { formatDuration } from '../terminal/format.js';
 import { createProgressDisplay } from '../terminal/progress-display.js';
 import { chatCommandFor } from './chat-command.js';
 
 export interface RunCommandOptions {
   output?: string;
+  backend?: BackendChoice;
   resume: boolean;
   logLevel: 'quiet' | 'info' | 'debug';
   only?: StageId;
 }
 
 export async function runCommand(recipeName: string, options: RunCommandOptions, signal: AbortSignal): Promise<void> {
-  const { recipe, baseFolder } = await loadRecipe(recipeName);
+  const { recipe, baseFolder } = await loadRecipe(recipeName, { backend: options.backend });
   const quiet = options.logLevel === 'quiet';
   const display = createProgressDisplay(process.stdout, quiet);
   const say = (text: string): void => {
@@ -31,15 +33,23 @@ export async function runCommand(recipeName: string, options: RunCommandOptions,
   const folder = options.output ?? join('runs', recipe.name);
   const run = await RunFolder.open(folder, recipe, { resume: options.resume, minimumFreeBytes });
   try {
-    const backend = await startBackend(recipe.compute);
+    const remaining = options.only ? [options.only] : stageIds.filter((id) => !run.stage(id));
     const machine = describeMachine();
     say(`xgen ${recipe.name}: ${recipe.description}`);
-    say(
-      `  ${machine.processor}, ${machine.cores} cores, Node ${machine.node}; backend ${backend.name} (${backend.reason})`,
-    );
-    for (const warning of backend.warnings) say(`  Warning: ${warning}`);
-    await run.setEnvironment({ ...machine, backend: backend.name, backendReason: backend.reason });
-    const remaining = options.only ? [options.only] : stageIds.filter((id) => !run.stage(id));
+    const here = `${machine.processor}, ${machine.cores} cores, Node ${machine.node}`;
+    if (needsBackend(remaining)) {
+      const backend = await startNamedBackend(recipe.compute).catch(async (error: unknown) => {
+        await run.discardUnbegun();
+        throw error;
+      });
+      say(`  ${here}; backend ${backend.name} (${backend.reason})`);
+      for (const warning of backend.warnings) say(`  Warning: ${warning}`);
+      await run.setEnvironment({ ...machine, backend: backend.name, backendReason: backend.reason });
+    } else {
+      say(`  ${here}`);
+      // The report's machine is the one that trained.
+      if (run.current.environment.backend === undefined) await run.setEnvironment({ ...machine });
+    }
     if (remaining.length > 0 && !quiet) {
       const estimate = await estimateRun(recipe, remaining);
       if (estimate) {

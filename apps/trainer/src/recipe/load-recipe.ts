@@ -29,7 +29,17 @@ export function workspaceFolder(): string {
   return folder;
 }
 
-export async function loadRecipe(nameOrFile: string): Promise<LoadedRecipe> {
+/** `backend`, where given, takes the place of the recipe's `compute.backend`, in what `recipe.json` records too. */
+export async function loadRecipe(
+  nameOrFile: string,
+  { backend }: { backend?: Recipe['compute']['backend'] } = {},
+): Promise<LoadedRecipe> {
+  const { recipe, baseFolder } = await findRecipe(nameOrFile);
+  if (backend === undefined) return { recipe, baseFolder };
+  return { recipe: { ...recipe, compute: { ...recipe.compute, backend } }, baseFolder };
+}
+
+async function findRecipe(nameOrFile: string): Promise<LoadedRecipe> {
   if (nameOrFile in builtInRecipes) {
     return { recipe: parseRecipe(builtInRecipes[nameOrFile], nameOrFile), baseFolder: workspaceFolder() };
   }

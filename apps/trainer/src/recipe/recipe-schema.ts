@@ -14,7 +14,7 @@ import {
 import { parsePretrainStage, type PretrainStageInput } from '@xgen-small/pretrain';
 import { z } from 'zod';
 import { TrainerError } from '../errors.js';
-import { backendNames } from './backend-names.js';
+import { backendChoices } from './backend-names.js';
 
 const count = z.int().positive();
 const seed = z.int().nonnegative();
@@ -60,7 +60,7 @@ export const recipeSchema = z.strictObject({
   seed: seed.default(0),
   compute: z
     .strictObject({
-      backend: z.enum(['auto', ...backendNames]).default('auto'),
+      backend: z.enum(backendChoices).default('auto'),
       /** Default: one a core. Results don't depend on it. */
       threads: count.max(1024).optional(),
       matmulPrecision: z.enum(['float32', 'tensorfloat32', 'bfloat16']).default('float32'),

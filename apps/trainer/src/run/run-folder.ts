@@ -5,7 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 import { createReadStream, existsSync, readFileSync } from 'node:fs';
-import { mkdir, open, readdir, readFile, rm, stat, statfs } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rm, rmdir, stat, statfs } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname, join, relative, resolve } from 'node:path';
 import { writeFileAtomic } from '@xgen-small/model-core';
@@ -79,7 +79,10 @@ export class RunFolder {
           throw new TrainerError(
             'RUN_MISMATCH',
             `${folder} holds a run of another recipe: ${differing.slice(0, 8).join(', ')} differ${differing.length > 8 ? ` (and ${differing.length - 8} more)` : ''}.`,
-            { value: differing, remedy: 'Give another --output folder, or run the recipe that began this one.' },
+            {
+              value: differing,
+              remedy: `Give another --output folder, or run the recipe that began this one${backendFlagOf(existing, differing)}.`,
+            },
           );
         }
         if (!options.resume) {
@@ -206,6 +209,16 @@ export class RunFolder {
     }
   }
 
+  /** Takes a folder back in which nothing has been done yet, so that a run which could not begin stands in nobody's way. */
+  async discardUnbegun(): Promise<void> {
+    if (existsSync(join(this.path, 'run.json'))) return;
+    const others = (await readdir(this.path)).filter((name) => name !== 'run.lock' && name !== 'recipe.json');
+    if (others.length > 0) return;
+    await rm(join(this.path, 'recipe.json'), { force: true });
+    await this.close();
+    await rmdir(this.path);
+  }
+
   async close(): Promise<void> {
     await rm(this.lockFile, { force: true });
   }
@@ -214,6 +227,12 @@ export class RunFolder {
     await writeFileAtomic(join(this.path, 'run.json'), `${JSON.stringify(state, null, 2)}\n`);
     this.state = state;
   }
+}
+
+/** How to say again what a run was begun with, where it is the backend that differs. */
+function backendFlagOf(existing: unknown, differing: readonly string[]): string {
+  const backend = (existing as Partial<Recipe>).compute?.backend;
+  return differing.includes('compute.backend') && backend !== undefined ? ` (with --backend ${backend})` : '';
 }
 
 async function readJson(file: string): Promise<unknown> {

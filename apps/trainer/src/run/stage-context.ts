@@ -6,6 +6,13 @@ import type { RunFolder, StageRecord } from './run-folder.js';
 export const stageIds = ['curate', 'tokenize', 'pretrain', 'extend', 'sft', 'dpo', 'ppo', 'eval'] as const;
 export type StageId = (typeof stageIds)[number];
 
+/** Stages that compute with no tensors: they run on machines that lack the backend of the training. */
+const stagesWithoutTensors: ReadonlySet<StageId> = new Set(['curate', 'tokenize']);
+
+export function needsBackend(stages: readonly StageId[]): boolean {
+  return stages.some((id) => !stagesWithoutTensors.has(id));
+}
+
 export interface StageContext {
   run: RunFolder;
   recipe: Recipe;

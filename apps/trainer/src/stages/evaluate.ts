@@ -45,6 +45,11 @@ export const evaluateStage: PipelineStage = {
   },
 };
 
+/** Tokens of one forward: long prompts are read in pieces of this size, which keeps a GPU busy. */
+const maximumBatchTokens = 2048;
+/** Answers that are written side by side: a step of decoding costs about as much for one as for all of them. */
+const answersAtOnce = 256;
+
 async function withModel<T>(
   context: StageContext,
   folder: string,
@@ -161,7 +166,7 @@ async function needleBeforeAndAfter(context: StageContext) {
       );
       try {
         return await needleRetrievalGrid({
-          model: localModel(reach, tokenizer, { name: stage }),
+          model: localModel(reach, tokenizer, { name: stage, maximumBatchTokens }),
           haystack,
           template: needleTemplate,
           keys: retrievalNames,
@@ -204,12 +209,25 @@ async function mathsByStage(context: StageContext) {
     })),
     ...ppo.runs.map(({ seed, model }) => ({ name: `ppo-seed-${seed}`, folder: model })),
   ];
+  const { mathSamples } = recipe.evaluation;
+  const chatTemplate = plainMessages(parts.chatTemplate);
+  const longest = Math.max(
+    ...problems.map(({ question }) => chatTemplate.encodePrompt([{ role: 'user', content: question }]).length),
+  );
+  // A block of 16 more for each, which the engine keeps free while answers grow.
+  const cacheTokens =
+    Math.min(answersAtOnce, problems.length * mathSamples) * (longest + recipe.maths.maximumNewTokens + 2 * 16);
   const rows: EvaluationSummary['maths'] = [];
   for (const { name, folder } of models) {
     rows.push(
       await withModel(context, folder, async (model) => {
         const common = {
-          model: localModel(model, parts.tokenizer, { chatTemplate: plainMessages(parts.chatTemplate), name }),
+          model: localModel(model, parts.tokenizer, {
+            chatTemplate,
+            name,
+            maximumBatchTokens,
+            cacheTokens,
+          }),
           problems,
           maximumNewTokens: recipe.maths.maximumNewTokens,
           extraction: 'marked' as const,
@@ -220,11 +238,12 @@ async function mathsByStage(context: StageContext) {
         const sampled = await mathAccuracy({
           ...common,
           task: `maths-sampled-${name}`,
-          samplesPerProblem: recipe.evaluation.mathSamples,
+          samplesPerProblem: mathSamples,
+          batchSize: Math.max(1, Math.floor(answersAtOnce / mathSamples)),
           temperature: recipe.ppo.stage.temperature,
           seed: recipe.seed,
         });
-        const greedy = await mathAccuracy({ ...common, task: `maths-greedy-${name}` });
+        const greedy = await mathAccuracy({ ...common, task: `maths-greedy-${name}`, batchSize: answersAtOnce });
         return { name, sampled: sampled.accuracy, greedy: greedy.accuracy };
       }),
     );

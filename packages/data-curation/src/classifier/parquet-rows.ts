@@ -6,11 +6,11 @@
 
 import { join } from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
-import { DuckDBInstance } from '@duckdb/node-api';
 import { CurationError } from '../errors.js';
 import { columnTypes, isOutOfMemory, parquetTable, rowsByWayOfFile } from '../sources/parquet-file.js';
 import { sqlFile, sqlIdentifier } from '../util/sql.js';
 import type { FileRecord } from './record-files.js';
+import { loadDuckDB } from '../util/load-duckdb.js';
 
 /** Longer ones are not read. */
 export const maximumRecordBytes = 64 * 1024 * 1024;
@@ -19,6 +19,7 @@ const windowBytes = 24 * 1024 * 1024;
 
 /** One thread, so that rows come in the order of the file. `scratch` takes what exceeds the memory. */
 export async function openDatabase(scratch: string): Promise<{ connection: DuckDBConnection; close: () => void }> {
+  const { DuckDBInstance } = await loadDuckDB();
   const instance = await DuckDBInstance.create(':memory:', {
     threads: '1',
     memory_limit: memoryLimit,

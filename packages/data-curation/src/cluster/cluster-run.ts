@@ -76,12 +76,13 @@ export async function loadClusterRun(outputFolder: string, runId?: string): Prom
     );
   }
   await refuseChangedPlan(outputFolder, run);
-  if (canonicalJson(run.software) !== canonicalJson(softwareVersions())) {
+  const software = await softwareVersions();
+  if (canonicalJson(run.software) !== canonicalJson(software)) {
     throw new CurationError(
       'SOFTWARE_CHANGED',
-      `The run was submitted with ${describe(run.software)}; here is ${describe(softwareVersions())}.`,
+      `The run was submitted with ${describe(run.software)}; here is ${describe(software)}.`,
       {
-        value: softwareVersions(),
+        value: software,
         remedy: 'Give every node the version of the submission, or curate into a new folder.',
       },
     );

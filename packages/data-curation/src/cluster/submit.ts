@@ -99,7 +99,7 @@ export async function submitCuration(
       runId: before?.runId ?? randomBytes(4).toString('hex'),
       planHash,
       plan,
-      software: softwareVersions(),
+      software: await softwareVersions(),
       tasks: tasks ?? Math.max(1, Math.min(mostTasks, Math.ceil(pieces / piecesPerTask))),
       workers,
       ...(options.memoryLimit === undefined ? {} : { memoryLimit: options.memoryLimit }),

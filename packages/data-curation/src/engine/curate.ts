@@ -20,7 +20,7 @@ import { againIfRemoved, removeLeftovers, sha256OfText, writeFileWhole } from '.
 import type { TaskResult } from './extract-task.js';
 import { lockFolder } from './folder-lock.js';
 import { listContaminated, listInputs } from './output-lists.js';
-import { buildManifest } from './manifest.js';
+import { buildManifest, softwareVersions } from './manifest.js';
 import type { MemoryBudget } from './memory-budget.js';
 import { planMemory } from './memory-budget.js';
 import { claimFolder, curateResult, exists, readFinished, readJson } from './output-folder.js';
@@ -339,6 +339,7 @@ export class CurationRun {
     await writeFileWhole(join(this.outputFolder, 'report.json'), reportText);
     await writeFileWhole(join(this.outputFolder, 'report.html'), html);
     const manifest = buildManifest({
+      software: await softwareVersions(),
       mixtures,
       references: references.files,
       decontamination:

@@ -5,11 +5,11 @@
  */
 
 import { join } from 'node:path';
-import type { DuckDBAppender, DuckDBConnection } from '@duckdb/node-api';
-import { DuckDBInstance } from '@duckdb/node-api';
+import type { DuckDBAppender, DuckDBConnection, DuckDBInstance } from '@duckdb/node-api';
 import { produceFile, sha256OfFile } from '../util/files.js';
 import { sqlString } from '../util/sql.js';
 import { pieceName } from './work-folder.js';
+import { loadDuckDB } from '../util/load-duckdb.js';
 
 export interface StoredDocument {
   id: string;
@@ -43,6 +43,7 @@ const partColumns =
 
 /** One thread and a fixed memory limit: rows keep their order, and workers do not crowd each other out. */
 export async function openWorkerDatabase(temporaryFolder: string, mebibytes: number): Promise<DuckDBInstance> {
+  const { DuckDBInstance } = await loadDuckDB();
   return DuckDBInstance.create(':memory:', {
     threads: '1',
     memory_limit: `${mebibytes}MiB`,

@@ -10,7 +10,6 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
-import { DuckDBInstance } from '@duckdb/node-api';
 import { buildClusters } from '../dedup/clusters.js';
 import { fitWeightCurve } from '../mixture/fit-weight-curve.js';
 import type { FittedCurve } from '../mixture/fit-weight-curve.js';
@@ -21,6 +20,7 @@ import { produceFile, writeFileWhole } from '../util/files.js';
 import { sqlFiles, sqlString } from '../util/sql.js';
 import type { TaskResult } from './extract-task.js';
 import type { WorkFolder } from './work-folder.js';
+import { loadDuckDB } from '../util/load-duckdb.js';
 
 export type StoredTask = Pick<TaskResult, 'task' | 'documents' | 'parts'>;
 
@@ -56,6 +56,7 @@ export async function clusterDocuments(options: ClusterOptions): Promise<Cluster
     await rm(`${folder.database}.wal`, { force: true });
   };
   await removeDatabase();
+  const { DuckDBInstance } = await loadDuckDB();
   const instance = await DuckDBInstance.create(folder.database, {
     threads: String(options.workers),
     memory_limit: `${options.databaseMebibytes}MiB`,

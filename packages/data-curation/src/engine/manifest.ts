@@ -4,10 +4,10 @@
  */
 
 import { join, relative } from 'node:path';
-import { version as duckdbVersion } from '@duckdb/node-api';
 import packageJson from '../../package.json' with { type: 'json' };
 import type { CurationPlan } from '../plan/schema.js';
 import { curationFormatVersion } from '../plan/schema.js';
+import { loadDuckDB } from '../util/load-duckdb.js';
 import type { ReferenceFile } from './references.js';
 import type { OutputShard } from './types.js';
 
@@ -47,13 +47,15 @@ export interface CurationManifest {
 }
 
 /** What shapes the bytes besides the plan and the input. */
-export function softwareVersions(): CurationManifest['software'] {
-  return { package: packageJson.name, version: packageJson.version, duckdb: duckdbVersion() };
+export async function softwareVersions(): Promise<CurationManifest['software']> {
+  const { version } = await loadDuckDB();
+  return { package: packageJson.name, version: packageJson.version, duckdb: version() };
 }
 
 export const columnNames = ['id', 'text', 'source', 'domain', 'language', 'quality', 'duplicates', 'weight'];
 
 export function buildManifest(fields: {
+  software: CurationManifest['software'];
   plan: CurationPlan;
   planHash: string;
   outputFolder: string;
@@ -72,7 +74,7 @@ export function buildManifest(fields: {
   });
   return {
     formatVersion: curationFormatVersion,
-    software: softwareVersions(),
+    software: fields.software,
     planHash: fields.planHash,
     plan: fields.plan,
     columns: columnNames,

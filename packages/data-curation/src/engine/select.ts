@@ -5,7 +5,6 @@
 
 import { join } from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
-import { DuckDBInstance } from '@duckdb/node-api';
 import type { NgramIndex } from '../decontamination/ngram-index.js';
 import type { MixtureGroup, MixtureSolution } from '../mixture/solver.js';
 import { solveMixture } from '../mixture/solver.js';
@@ -22,6 +21,7 @@ import { representativeColumns } from './duplicate-clusters.js';
 import type { TaskStats } from './task-stats.js';
 import type { TrimSummary } from './trim.js';
 import type { WorkFolder } from './work-folder.js';
+import { loadDuckDB } from '../util/load-duckdb.js';
 
 export interface SelectedShard {
   heldout: boolean;
@@ -56,6 +56,7 @@ export interface SelectOptions {
 
 export async function selectDocuments(options: SelectOptions): Promise<Selection> {
   const { folder } = options;
+  const { DuckDBInstance } = await loadDuckDB();
   const instance = await DuckDBInstance.create(':memory:', {
     threads: String(options.workers),
     memory_limit: `${options.databaseMebibytes}MiB`,

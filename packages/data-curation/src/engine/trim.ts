@@ -10,7 +10,6 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
-import { DuckDBInstance } from '@duckdb/node-api';
 import type { CurationPlan } from '../plan/schema.js';
 import { produceFile, removeLeftovers } from '../util/files.js';
 import { sqlFiles, sqlString } from '../util/sql.js';
@@ -21,6 +20,7 @@ import { trimFiles } from './trim-tasks.js';
 import type { ProgressEvent } from './types.js';
 import type { WorkFolder } from './work-folder.js';
 import type { WorkerPool } from './worker-pool.js';
+import { loadDuckDB } from '../util/load-duckdb.js';
 
 export interface TrimOptions {
   plan: CurationPlan;
@@ -158,6 +158,7 @@ async function group(
   if (await exists(path)) return;
   // The memory of the workers is this thread's now.
   await options.pool.close();
+  const { DuckDBInstance } = await loadDuckDB();
   const instance = await DuckDBInstance.create(':memory:', {
     threads: String(options.workers),
     memory_limit: `${options.databaseMebibytes}MiB`,

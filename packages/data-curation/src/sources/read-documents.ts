@@ -6,7 +6,6 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { DuckDBInstance } from '@duckdb/node-api';
 import { CurationError } from '../errors.js';
 import { folderSourceSchema, jsonlSourceSchema, parquetSourceSchema, warcSourceSchema } from '../plan/source-schema.js';
 import { readFolder } from './folder.js';
@@ -15,6 +14,7 @@ import { readParquet } from './parquet.js';
 import type { InputFile, RawDocument, SourceObserver } from './raw-document.js';
 import { listFiles } from './walk.js';
 import { readWarc } from './warc.js';
+import { loadDuckDB } from '../util/load-duckdb.js';
 
 export interface ReadDocumentsOptions {
   /** Field or column that holds the text, in JSON Lines and Parquet; default `text`. */
@@ -57,6 +57,7 @@ async function* open(root: string, file: InputFile, options: ReadDocumentsOption
   } else if (/\.(?:warc|wet)(?:\.gz|\.zstd?)?$/.test(file.path)) {
     yield* readWarc(warcSourceSchema.parse({ type: 'warc', ...common }), root, [file], 0, observer);
   } else if (file.path.endsWith('.parquet')) {
+    const { DuckDBInstance } = await loadDuckDB();
     const instance = await DuckDBInstance.create(':memory:', { threads: '1', memory_limit: '448MiB' });
     const connection = await instance.connect();
     const scratch = await mkdtemp(join(tmpdir(), 'documents-'));

@@ -13,6 +13,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { build } from 'tsup';
+import { describeEnvironment } from '../../../../tooling/bench/benchmark.mjs';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
 const { values: options } = parseArgs({
@@ -32,6 +33,8 @@ await build({
   entry: {
     'cuda-bench': join(root, 'bench/cuda/bench.mjs'),
     'cuda-conformance': join(root, 'bench/cuda/conformance.ts'),
+    'cuda-attention': join(root, 'bench/cuda/attention.mjs'),
+    'cuda-parity': join(root, 'bench/cuda/parity/parity.mjs'),
   },
   outDir: output,
   format: ['esm'],
@@ -50,6 +53,8 @@ for (const part of ['native', 'scripts', 'CMakeLists.txt', 'LICENSE'])
 cpSync(join(root, 'bench/cuda/run.sh'), join(output, 'run.sh'));
 cpSync(join(root, 'bench/cuda/peers'), join(output, 'peers'), { recursive: true });
 writeFileSync(join(output, 'package.json'), '{ "type": "module" }\n');
+const { commit, uncommittedChanges } = describeEnvironment({ folder: root });
+writeFileSync(join(output, 'bundle.json'), `${JSON.stringify({ commit, uncommittedChanges })}\n`);
 const headers = createRequire(join(root, 'package.json')).resolve('node-api-headers/package.json');
 cpSync(dirname(headers), join(output, 'node_modules/node-api-headers'), { recursive: true, dereference: true });
 if (options['with-addon'])

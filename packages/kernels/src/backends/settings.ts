@@ -3,7 +3,11 @@
  * they have, and the functions say what that is.
  */
 import { engine } from '@tensorflow/tfjs-core';
-import { activeCudaBackend, setMatmulPrecision as setCudaPrecision } from '../cuda/index';
+import {
+  activeCudaBackend,
+  setDeterministic as setCudaDeterministic,
+  setMatmulPrecision as setCudaPrecision,
+} from '../cuda/index';
 import { KernelsError } from '../kernels-error';
 import {
   type MatmulPrecision,
@@ -43,6 +47,15 @@ export function setMatmulPrecision(precision: MatmulPrecision): MatmulPrecision 
   const active = activeCudaBackend();
   if (active !== undefined) return active.matmulPrecision;
   return mayUseNative() ? (nativeBackend()?.matmulPrecision ?? 'float32') : 'float32';
+}
+
+/**
+ * Whether every operation must give the same bits on every run, on one kind of device. On `cuda` attention is then computed by the kernels
+ * here instead of cuDNN's, whose gradient adds in no fixed order; everything else, and every other backend, always is deterministic.
+ * Off at first.
+ */
+export function setDeterministic(deterministic: boolean): void {
+  setCudaDeterministic(deterministic);
 }
 
 const precisions: readonly MatmulPrecision[] = ['float32', 'tensorfloat32', 'bfloat16'];

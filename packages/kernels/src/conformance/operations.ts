@@ -2,6 +2,7 @@
 import { adamWOperation } from '../ops/adam-w.cases';
 import { addRmsNormOperation } from '../ops/add-rms-norm.cases';
 import { embeddingOperation } from '../ops/embedding.cases';
+import { feedForwardOperation } from '../ops/feed-forward.cases';
 import { globalNormScaleOperation } from '../ops/global-norm-scale.cases';
 import { groupedQueryAttentionOperation } from '../ops/grouped-query-attention.cases';
 import { linearOperation } from '../ops/linear.cases';
@@ -9,6 +10,7 @@ import { linearSwigluOperation } from '../ops/linear-swiglu.cases';
 import { linearCrossEntropyOperation } from '../ops/linear-cross-entropy.cases';
 import { pagedAttentionOperation } from '../ops/paged-attention.cases';
 import { pagedCacheAppendOperation } from '../ops/paged-cache.cases';
+import { residualRmsNormOperation } from '../ops/residual-rms-norm.cases';
 import { rmsNormOperation } from '../ops/rms-norm.cases';
 import { ropeOperation } from '../ops/rope.cases';
 import { ropeAppendOperation } from '../ops/rope-append.cases';
@@ -20,10 +22,12 @@ export const operations: readonly OperationDeclaration<unknown>[] = [
   embeddingOperation,
   rmsNormOperation,
   addRmsNormOperation,
+  residualRmsNormOperation,
   linearOperation,
   ropeOperation,
   groupedQueryAttentionOperation,
   swigluOperation,
+  feedForwardOperation,
   linearSwigluOperation,
   linearCrossEntropyOperation,
   adamWOperation,

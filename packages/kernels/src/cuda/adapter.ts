@@ -14,19 +14,26 @@ export const cudaAdapter: BackendAdapter = {
     const probe = loaded.addon.probe();
     return probe.available
       ? { name: 'cuda', available: true, detail: describeDevice(probe) }
-      : { name: 'cuda', available: false, detail: probe.reason, remedy: probe.remedy };
+      : { name: 'cuda', available: false, detail: describeLack(probe), remedy: probe.remedy };
   },
   register: async () => {
     startCudaBackend();
   },
 };
 
-function describeDevice({ devices, library }: CudaProbe): string {
+/** What is missing, and whether the libraries would be there once it is. */
+function describeLack({ reason, library, attentionLibrary }: CudaProbe): string {
+  const found = (text: string): string =>
+    /^cu\w+ [\d.]+$/.test(text) ? `${text} was found.` : text.replace(/\.?$/, '.');
+  return [reason, ...[library, attentionLibrary].filter((text) => text !== reason).map(found)].join(' ');
+}
+
+function describeDevice({ devices, library, attentionLibrary }: CudaProbe): string {
   const [{ name, major, minor, totalBytes, driverVersion, runtimeVersion }] = devices;
   const others = devices.length > 1 ? ` (the first of ${devices.length} GPUs)` : '';
   return (
     `${name}${others}, compute capability ${major}.${minor}, ${(totalBytes / 2 ** 30).toFixed(1)} GiB, ` +
-    `driver for CUDA ${version(driverVersion)}, runtime ${version(runtimeVersion)}, ${library}.`
+    `driver for CUDA ${version(driverVersion)}, runtime ${version(runtimeVersion)}, ${library}, ${attentionLibrary}.`
   );
 }
 

@@ -23,7 +23,9 @@ export interface CudaProbe {
   available: boolean;
   reason: string;
   remedy: string;
+  /** cuBLASLt and cuDNN: their versions, or why they are not there; attention works without cuDNN. */
   library: string;
+  attentionLibrary: string;
   devices: DeviceDescription[];
 }
 
@@ -71,6 +73,8 @@ export interface CudaAddon {
   resetPeaks(): void;
   releaseCached(): void;
   setPoison(poison: boolean): void;
+  /** Only kernels that give the same bits on every run. */
+  setDeterministic(deterministic: boolean): void;
   setTensorFloat32(rounded: boolean): void;
 
   beginCapture(): void;
@@ -115,6 +119,41 @@ export interface CudaAddon {
     inverseFrequencies: Handle,
     y: Handle,
   ): void;
+  feedForward(
+    rows: number,
+    width: number,
+    inner: number,
+    x: Handle,
+    gateUpWeight: Handle,
+    downWeight: Handle,
+    residual: Handle,
+    gateUp: Handle,
+    activation: Handle,
+    y: Handle,
+  ): void;
+  gatedLinear(
+    rows: number,
+    width: number,
+    inner: number,
+    x: Handle,
+    weight: Handle,
+    gateUp: Handle,
+    activation: Handle,
+  ): void;
+  feedForwardGrad(
+    rows: number,
+    width: number,
+    inner: number,
+    x: Handle,
+    gateUpWeight: Handle,
+    downWeight: Handle,
+    gateUp: Handle,
+    activation: Handle,
+    dy: Handle,
+    dx: Handle,
+    dGateUpWeight: Handle,
+    dDownWeight: Handle,
+  ): void;
   swiglu(rows: number, width: number, gateUp: Handle, y: Handle): void;
   swigluGrad(rows: number, width: number, gateUp: Handle, dy: Handle, dGateUp: Handle): void;
 
@@ -134,6 +173,15 @@ export interface CudaAddon {
   ): void;
 
   /** x [rows, depth], weight [2 width, depth], gates first, y [rows, width]: of one floating type. */
+  linearAdd(
+    rows: number,
+    width: number,
+    depth: number,
+    x: Handle,
+    weight: Handle,
+    residual: Handle,
+    y: Handle,
+  ): void;
   linearSwiglu(rows: number, width: number, depth: number, x: Handle, weight: Handle, y: Handle): void;
 
   attention(
@@ -143,6 +191,7 @@ export interface CudaAddon {
     scale: number,
     tokens: number,
     documents: number,
+    longestDocument: number,
     qkv: Handle,
     cumulativeLengths: Handle,
     out: Handle,
@@ -155,6 +204,7 @@ export interface CudaAddon {
     scale: number,
     tokens: number,
     documents: number,
+    longestDocument: number,
     qkv: Handle,
     cumulativeLengths: Handle,
     out: Handle,

@@ -17,7 +17,7 @@ import { CudaTensorData } from './tensor-data';
 export type CudaMatmulPrecision = 'float32' | 'tensorfloat32' | 'bfloat16';
 
 /** Up to here values written by the host are kept there as well, and uploaded when first needed. */
-const keptOnHost = 64;
+const keptOnHost = 4096;
 
 export class CudaBackend extends KernelBackend {
   private readonly data = new Map<DataId, CudaTensorData>();
@@ -34,6 +34,10 @@ export class CudaBackend extends KernelBackend {
     readonly device: DeviceDescription,
   ) {
     super();
+  }
+
+  set deterministic(deterministic: boolean) {
+    this.addon.setDeterministic(deterministic);
   }
 
   get matmulPrecision(): CudaMatmulPrecision {
@@ -81,6 +85,12 @@ export class CudaBackend extends KernelBackend {
 
   typeOf(info: TensorInfo): PhysicalType {
     return this.dataOf(info.dataId).type;
+  }
+
+  /** The values of a numeric tensor where they are on the host; nothing is copied from the device. */
+  hostValues(info: TensorInfo): HostValues | undefined {
+    const { host, dtype } = this.dataOf(info.dataId);
+    return dtype === 'string' ? undefined : (host as HostValues | undefined);
   }
 
   /** A new tensor whose content is still to be written. */

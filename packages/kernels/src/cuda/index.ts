@@ -6,6 +6,7 @@ export {
   activeCudaBackend,
   deviceMemory,
   resetDeviceMemoryPeaks,
+  setDeterministic,
   setMatmulPrecision,
   startCudaBackend,
   storeInBfloat16,

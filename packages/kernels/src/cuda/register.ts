@@ -8,6 +8,7 @@ import { CudaBackend } from './cuda-backend';
 import { runOnHost } from './fallback';
 import { type CudaKernel, defineKernel } from './kernel-definition';
 import { attentionKernels } from './kernels/attention';
+import { feedForwardKernels } from './kernels/feed-forward';
 import { linearKernels } from './kernels/linear';
 import { rowKernels } from './kernels/rows';
 import { stockArithmeticKernels } from './kernels/stock-arithmetic';
@@ -20,6 +21,7 @@ export const cudaKernels: readonly CudaKernel[] = [
   ...rowKernels,
   ...linearKernels,
   ...attentionKernels,
+  ...feedForwardKernels,
   ...trainingKernels,
   ...stockArithmeticKernels,
   ...stockReductionKernels,

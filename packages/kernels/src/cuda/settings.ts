@@ -8,6 +8,7 @@ import { bfloat16 } from './physical-type';
 import { registerCudaBackend } from './register';
 
 let wanted: MatmulPrecision = 'float32';
+let deterministic = false;
 const started = new Set<CudaBackend>();
 
 /** The backend, started if need be. Throws KernelsError CUDA_UNAVAILABLE; undefined where the addon cannot be loaded. */
@@ -15,7 +16,10 @@ export function startCudaBackend(name: 'cuda' | 'cuda-emulated' = 'cuda'): CudaB
   const { addon } = loadCudaAddon(name);
   if (addon === undefined) return undefined;
   const backend = registerCudaBackend(addon, name);
-  if (!started.has(backend)) backend.matmulPrecision = wanted;
+  if (!started.has(backend)) {
+    backend.matmulPrecision = wanted;
+    backend.deterministic = deterministic;
+  }
   started.add(backend);
   return backend;
 }
@@ -31,6 +35,11 @@ export function activeCudaBackend(): CudaBackend | undefined {
 export function setMatmulPrecision(precision: MatmulPrecision): void {
   wanted = precision;
   for (const backend of started) backend.matmulPrecision = precision;
+}
+
+export function setDeterministic(on: boolean): void {
+  deterministic = on;
+  for (const backend of started) backend.deterministic = on;
 }
 
 /** Device memory of the active backend, by size and by operation; undefined on backends that compute on the processor. */

@@ -1,7 +1,8 @@
 /** Residual addition and normalisation in one pass: the join between two blocks of a decoder. */
 import { add, clone, registerGradient, type Tensor, type Tensor2D, zerosLike } from '@tensorflow/tfjs-core';
-import { XgAddRmsNorm, XgAddRmsNormGrad } from '../kernel-names';
+import { XgAddRmsNorm, XgAddRmsNormGrad, XgRmsNorm } from '../kernel-names';
 import { acceptMissingGradients, isMissing } from '../tape/missing-gradients';
+import { registerRecomputation } from '../tape/recomputations';
 import { checkNumber, checkTensors } from './check-tensors';
 import { composedRmsNorm, type RmsNormOptions } from './rms-norm';
 import { hasKernel, runKernel } from './run-kernel';
@@ -34,6 +35,13 @@ registerGradient({
     const [dTotal, dWeight] = runKernel(XgAddRmsNormGrad, inputs);
     return { x: () => dTotal, residual: () => dTotal, weight: () => dWeight };
   },
+});
+
+// A sum that was kept is all that the norm needs: neither x nor the residual.
+registerRecomputation(XgAddRmsNorm, ({ inputs, attributes, outputs: [normalized, sum] }, isKept) => {
+  if (!isKept(sum)) return [];
+  const { weight } = inputs as Record<string, Tensor>;
+  return [{ kernelName: XgRmsNorm, inputs: { x: sum, weight }, attributes, outputs: [normalized] }];
 });
 
 /**

@@ -24,6 +24,7 @@ import {
 import { KernelsError } from '../kernels-error';
 import { XgAttention, XgAttentionGrad, type XgAttentionAttrs } from '../kernel-names';
 import { checkpointed } from '../tape/checkpointed';
+import { acceptMissingGradients } from '../tape/missing-gradients';
 import { checkInteger, checkNumber, checkTensors } from './check-tensors';
 import { checkCumulativeLengths } from './check-values';
 import { readValues } from './host-memory';
@@ -44,6 +45,8 @@ export interface AttentionShape {
 const largestScoreBlock = 1 << 24;
 const masked = -1e30;
 
+// Nothing but the gradient uses the log-sum-exp.
+acceptMissingGradients(XgAttention);
 registerGradient({
   kernelName: XgAttention,
   inputsToSave: ['qkv', 'cumulativeLengths'],
@@ -117,7 +120,7 @@ function composedAttention(qkv: Tensor2D, lengths: ArrayLike<number>, shape: XgA
       for (let first = 0; first < length; first += blockRows) {
         const count = Math.min(blockRows, length - first);
         const visible = slice(rows, [0, 0], [first + count, qkv.shape[1]]);
-        outputs.push(checkpointed((block) => attendRows(block as Tensor2D, first, count, shape), [visible]));
+        outputs.push(checkpointed(() => attendRows(visible, first, count, shape)));
       }
     }
     if (outputs.length === 0) return slice(qkv, [0, 0], [0, shape.queryHeads * shape.headDimension]);

@@ -55,6 +55,8 @@ export interface LinearCrossEntropyOptions {
 /** Logits of a composed block never exceed so many elements. */
 const largestLogitBlock = 1 << 22;
 
+// Nothing but the gradient uses the log-sum-exp.
+acceptMissingGradients(XgLinearCrossEntropy);
 registerGradient({
   kernelName: XgLinearCrossEntropy,
   inputsToSave: ['hidden', 'weight', 'targets'],
@@ -137,12 +139,7 @@ function composedLinearCrossEntropy(
       const count = Math.min(blockRows, rows - first);
       const blockHidden = slice(hidden, [first, 0], [count, width]);
       const blockTargets = slice(targets, [first], [count]);
-      blocks.push(
-        checkpointed(
-          (h, w, t) => targetLogProbabilities(h as Tensor2D, w as Tensor2D, t as Tensor1D, ignoreIndex),
-          [blockHidden, weight, blockTargets],
-        ),
-      );
+      blocks.push(checkpointed(() => targetLogProbabilities(blockHidden, weight, blockTargets, ignoreIndex)));
     }
     return blocks.length === 1 ? blocks[0] : concat(blocks, 0);
   });

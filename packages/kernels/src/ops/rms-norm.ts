@@ -12,6 +12,7 @@ import {
   tidy,
 } from '@tensorflow/tfjs-core';
 import { XgRmsNorm, XgRmsNormGrad } from '../kernel-names';
+import { acceptMissingGradients } from '../tape/missing-gradients';
 import { checkNumber, checkTensors } from './check-tensors';
 import { hasKernel, runKernel } from './run-kernel';
 
@@ -20,6 +21,8 @@ export interface RmsNormOptions {
   epsilon: number;
 }
 
+// Nothing but the gradient uses the inverse root.
+acceptMissingGradients(XgRmsNorm);
 registerGradient({
   kernelName: XgRmsNorm,
   inputsToSave: ['x', 'weight'],

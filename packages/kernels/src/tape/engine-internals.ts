@@ -4,7 +4,7 @@
  * Contract: everything that depends on tfjs's internals is named here, and checked once, so that a tfjs version that moved them
  * fails with a KernelsError that says so instead of a TypeError deep in a training step. Costs nothing.
  */
-import { engine, type Tensor } from '@tensorflow/tfjs-core';
+import { engine, type NamedAttrMap, type Tensor, type TensorInfo } from '@tensorflow/tfjs-core';
 import { KernelsError } from '../kernels-error';
 
 /** One recorded operation: what it read, what it wrote, what it kept for the backward pass. */
@@ -29,12 +29,13 @@ export interface EngineInternals {
   endTape(): void;
   tidy<T>(f: () => T): T;
   keep(tensor: Tensor): Tensor;
-  runKernelFunc(parameters: {
-    forwardFunc: (backend: unknown, save: (tensors: Tensor[]) => void) => Tensor | Tensor[];
-    backwardsFunc: (dy: Tensor | Tensor[], saved: Tensor[]) => Record<string, () => Tensor>;
-    inputs: Record<string, Tensor>;
-  }): Tensor | Tensor[];
+  backend: { incRef(dataId: object): void };
+  makeTensorFromTensorInfo(info: TensorInfo): Tensor;
+  runKernel(kernelName: string, inputs: KernelInputs, attributes?: NamedAttrMap): Tensor | Tensor[] | undefined;
 }
+
+/** What a kernel reads: by name, in a few stock operations by position; optional ones may be missing. */
+export type KernelInputs = Record<string, Tensor | null | undefined> | Tensor[];
 
 let checked = false;
 
@@ -44,7 +45,8 @@ export function engineInternals(): EngineInternals {
     const present =
       typeof internals.startTape === 'function' &&
       typeof internals.endTape === 'function' &&
-      typeof internals.runKernelFunc === 'function' &&
+      typeof internals.runKernel === 'function' &&
+      typeof internals.makeTensorFromTensorInfo === 'function' &&
       typeof internals.state.gradientDepth === 'number';
     if (!present) {
       throw new KernelsError(
@@ -62,4 +64,39 @@ export function engineInternals(): EngineInternals {
 export function isRecording(): boolean {
   const { gradientDepth, kernelDepth } = engineInternals().state;
   return gradientDepth > 0 && kernelDepth === 0;
+}
+
+export type KernelObserver = (
+  kernelName: string,
+  inputs: KernelInputs,
+  attributes: NamedAttrMap | undefined,
+  outputs: readonly Tensor[],
+) => void;
+
+/** Runs `f`; `observer` sees every kernel that is recorded meanwhile. The tape alone would not tell a kernel's attributes. */
+export function observeKernels<T>(observer: KernelObserver, f: () => T): T {
+  const internals = engineInternals();
+  const run = internals.runKernel.bind(internals);
+  internals.runKernel = (kernelName, inputs, attributes) => {
+    const outputs = run(kernelName, inputs, attributes);
+    if (isRecording()) observer(kernelName, inputs, attributes, listOf(outputs));
+    return outputs;
+  };
+  try {
+    return f();
+  } finally {
+    // Uncovers the method of the class again.
+    delete (internals as Partial<EngineInternals>).runKernel;
+  }
+}
+
+/** A further handle to the data of a live tensor, which the caller disposes; nothing is recorded or computed. */
+export function viewOf({ dataId }: Tensor, { shape, dtype }: Pick<TensorInfo, 'shape' | 'dtype'>): Tensor {
+  const internals = engineInternals();
+  internals.backend.incRef(dataId);
+  return internals.keep(internals.makeTensorFromTensorInfo({ dataId, shape, dtype }));
+}
+
+export function listOf(outputs: Tensor | Tensor[] | undefined): Tensor[] {
+  return outputs === undefined ? [] : [outputs].flat();
 }

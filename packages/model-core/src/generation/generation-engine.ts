@@ -183,7 +183,7 @@ export class GenerationEngine {
     tf.tidy(() => {
       // No request goes beyond maximumPositions, so dynamic RoPE is plain RoPE here and earlier keys stay valid.
       const sequenceLength = this.model.config.maximumPositions;
-      const inputs = { tokens, positions, sequenceLength, recomputeBlocks: false };
+      const inputs = { tokens, positions, sequenceLength };
       const hidden = this.model.forward(inputs, this.cache.attention(chunks));
       const group = Math.max(1, Math.floor(maximumLogits / this.model.config.vocabularySize));
       for (let start = 0; start < rows.length; start += group) {

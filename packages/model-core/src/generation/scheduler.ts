@@ -42,8 +42,10 @@ export class Scheduler {
     const preemptionsBefore = this.preemptions;
     const chunks: Chunk[] = [];
     let budget = this.options.maximumBatchTokens;
-    for (const sequence of [...this.running]) {
-      if (sequence.pending !== 1 || !this.running.includes(sequence) || !this.reserve(sequence)) continue;
+    // Only the youngest are put back meanwhile, which are the last of the list.
+    for (let i = 0; i < this.running.length; i++) {
+      const sequence = this.running[i];
+      if (sequence.pending !== 1 || !this.reserve(sequence)) continue;
       chunks.push({ sequence, count: 1 });
       budget--;
     }

@@ -15,10 +15,11 @@ import { embeddingName, headName } from '../parameters/parameter-layout.js';
 import { ParameterStore } from '../parameters/parameter-store.js';
 import { decoderHiddenStates, type Attention, type DecoderInputs } from './decoder.js';
 import { checkBatch, type PackedBatch } from './packed-batch.js';
+import type { Recompute } from './recompute.js';
 
 export interface ForwardOptions {
-  /** Recompute each block's activations in the backward pass instead of keeping them; default false. */
-  recomputeBlocks?: boolean;
+  /** What the backward pass computes again instead of holding it since the forward pass; default 'none'. */
+  recompute?: Recompute;
 }
 
 export interface LogProbabilityOptions extends ForwardOptions {
@@ -71,8 +72,8 @@ export class CausalLanguageModel {
     await saveCheckpoint(folder, this.config, this.parameters, options);
   }
 
-  /** After the final norm: float32 [N, D]. Differentiable. Throws ModelError INVALID_BATCH. */
-  hiddenStates(batch: PackedBatch, { recomputeBlocks = false }: ForwardOptions = {}): tf.Tensor2D {
+  /** After the final norm: float32 [N, D]. Differentiable. Throws ModelError INVALID_BATCH, INVALID_ARGUMENT (recompute). */
+  hiddenStates(batch: PackedBatch, { recompute }: ForwardOptions = {}): tf.Tensor2D {
     const sequenceLength = checkBatch(batch, this.config);
     const { queryHeads, keyValueHeads, headDimension } = this.config;
     const heads = { queryHeads, keyValueHeads, headDimension, scale: 1 / Math.sqrt(headDimension) };
@@ -82,7 +83,7 @@ export class CausalLanguageModel {
         apply: (qkv, _layer, [cumulativeLengths]) => groupedQueryAttention(qkv, cumulativeLengths, heads),
       };
       const { tokens, positions } = batch;
-      return this.forward({ tokens, positions, sequenceLength, recomputeBlocks }, attention);
+      return this.forward({ tokens, positions, sequenceLength, recompute }, attention);
     });
   }
 

@@ -32,7 +32,7 @@ const defaults: PreferenceLossOptions = {
   labelSmoothing: 0,
   referenceFree: false,
   chosenLikelihoodWeight: 0,
-  recomputeBlocks: false,
+  recompute: 'none',
   microBatchTokens: 1000,
 };
 

@@ -20,13 +20,7 @@ export interface ReferencedPair extends PreferencePair {
 
 export type PreferenceLossOptions = Pick<
   ResolvedDirectPreferenceOptimizationStage,
-  | 'beta'
-  | 'loss'
-  | 'labelSmoothing'
-  | 'referenceFree'
-  | 'chosenLikelihoodWeight'
-  | 'recomputeBlocks'
-  | 'microBatchTokens'
+  'beta' | 'loss' | 'labelSmoothing' | 'referenceFree' | 'chosenLikelihoodWeight' | 'recompute' | 'microBatchTokens'
 >;
 
 /**

@@ -51,7 +51,7 @@ export async function runDirectPreferenceOptimization(
 ): Promise<DirectPreferenceOptimizationResult> {
   const { model, tokenizer, folder, seed, signal } = options;
   const stage = parseStage('direct preference optimization', directPreferenceOptimizationStageSchema, options.stage);
-  checkFit(model, tokenizer, stage.contextLength);
+  checkFit(model, tokenizer, stage);
   checkSeed(seed);
   const limits = { contextLength: stage.contextLength, overlong: stage.overlongPairs, signal };
   const data = await tokenizePreferences(options.preferences, tokenizer, limits);

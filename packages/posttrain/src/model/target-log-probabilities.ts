@@ -1,14 +1,14 @@
 /** Differentiable log-probabilities of marked tokens. Legend: N packed tokens, R targets, D width, V vocabulary. */
 import * as tf from '@tensorflow/tfjs-core';
 import { embedding, linearCrossEntropy } from '@xgen-small/kernels';
-import type { CausalLanguageModel } from '@xgen-small/model-core';
+import type { CausalLanguageModel, ForwardOptions } from '@xgen-small/model-core';
 import type { PackedSequences } from './packed-sequences.js';
 
 /** The hidden states that predict the targets, [R, D]. */
 export function targetHiddenStates(
   model: CausalLanguageModel,
   { batch, rows }: PackedSequences,
-  options: { recomputeBlocks?: boolean } = {},
+  options: ForwardOptions = {},
 ): tf.Tensor2D {
   // A gather of rows is an embedding look-up, whose gradient is a scatter instead of tfjs's slow segment sum.
   return tf.tidy(() => embedding(model.hiddenStates(batch, options), tf.tensor1d(rows, 'int32')));

@@ -57,7 +57,7 @@ export async function runProximalPolicyOptimization(
 ): Promise<ProximalPolicyOptimizationResult> {
   const { model, tokenizer, seed } = options;
   const stage = parseStage('proximal policy optimization', proximalPolicyOptimizationStageSchema, options.stage);
-  checkFit(model, tokenizer);
+  checkFit(model, tokenizer, stage);
   checkSeed(seed);
   const { prompts, sha256 } = await readAll(options, stage);
   const plan = planSteps({

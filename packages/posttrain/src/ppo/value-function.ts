@@ -1,6 +1,6 @@
 /** The critic: a value head on the policy's hidden states, or on a trunk of its own. */
 import * as tf from '@tensorflow/tfjs-core';
-import type { CausalLanguageModel } from '@xgen-small/model-core';
+import type { CausalLanguageModel, ForwardOptions } from '@xgen-small/model-core';
 import { cloneModel } from '../model/clone-model.js';
 import { stopGradient } from '../model/host-loss.js';
 import type { PackedSequences } from '../model/packed-sequences.js';
@@ -34,7 +34,7 @@ export class ValueFunction {
   }
 
   /** Values of the states before the target tokens, [R]; `hidden` are the policy's [R, D]. Differentiable. */
-  values(packed: PackedSequences, hidden_RD: tf.Tensor2D, options: { recomputeBlocks?: boolean } = {}): tf.Tensor1D {
+  values(packed: PackedSequences, hidden_RD: tf.Tensor2D, options: ForwardOptions = {}): tf.Tensor1D {
     return tf.tidy(() => {
       if (this.trunk !== undefined) return this.head.values(targetHiddenStates(this.trunk, packed, options));
       return this.head.values(this.kind === 'detached' ? stopGradient(hidden_RD) : hidden_RD);

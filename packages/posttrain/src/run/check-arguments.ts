@@ -1,11 +1,16 @@
 /** What a stage, a model and a tokenizer must agree on before anything starts. */
-import type { CausalLanguageModel } from '@xgen-small/model-core';
+import { type CausalLanguageModel, type Recompute, recomputeModeOfBlocks } from '@xgen-small/model-core';
 import type { ChatTokenizer } from '../data/chat-tokenizer.js';
 import { PosttrainError } from '../errors.js';
 
-/** Throws PosttrainError INVALID_ARGUMENT or INVALID_STAGE naming both sides. */
-export function checkFit(model: CausalLanguageModel, tokenizer: ChatTokenizer, contextLength?: number): void {
-  const { vocabularySize, maximumPositions } = model.config;
+/** Throws PosttrainError INVALID_ARGUMENT or INVALID_STAGE, or ModelError for `recompute`, naming both sides. */
+export function checkFit(
+  model: CausalLanguageModel,
+  tokenizer: ChatTokenizer,
+  { contextLength, recompute }: { contextLength?: number; recompute: Recompute },
+): void {
+  const { vocabularySize, maximumPositions, layers } = model.config;
+  recomputeModeOfBlocks(recompute, layers);
   if (tokenizer.vocabularySize > vocabularySize) {
     throw new PosttrainError(
       'INVALID_ARGUMENT',

@@ -3,6 +3,7 @@
  * name the setting), their input types and their resolved types with every default filled in.
  */
 import type { LearningRateSchedule } from '@xgen-small/pretrain';
+import { recomputeModes } from '@xgen-small/model-core';
 import { z } from 'zod';
 import { PosttrainError } from '../errors.js';
 
@@ -38,6 +39,8 @@ const learningRateSchema = z
     typeof rate === 'number' ? { type: 'warmupStableDecay', peak: rate } : rate,
   );
 
+const recomputeMode = z.enum(recomputeModes);
+
 const commonShape = {
   /** Names the stage in metrics and progress; default 'sft', 'dpo', 'ppo'. */
   name: z
@@ -67,8 +70,12 @@ const commonShape = {
   maximumGradientNorm: z.number().positive().default(1),
   /** Most tokens of one forward pass; larger steps are split and their gradients added. Bounds memory. */
   microBatchTokens: count.default(8192),
-  /** Recompute each block's activations in the backward pass: less memory, about a third more work. */
-  recomputeBlocks: z.boolean().default(false),
+  /** What of each block the backward pass computes again instead of holding it: one mode, or how many blocks have which. */
+  recompute: z
+    .union([recomputeMode, z.partialRecord(recomputeMode, z.number().int().nonnegative())], {
+      error: `give one of ${recomputeModes.join(', ')}, or how many blocks have which, like { feedForward: 8, elementwise: 8 }`,
+    })
+    .default('none'),
 };
 
 export const supervisedFineTuningStageSchema = z

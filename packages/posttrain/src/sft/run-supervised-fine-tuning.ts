@@ -4,7 +4,7 @@
  * micro-batches. A step costs a forward and a backward pass of its tokens, and logits of the assistant's tokens only.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import type { CausalLanguageModel } from '@xgen-small/model-core';
+import type { CausalLanguageModel, ForwardOptions } from '@xgen-small/model-core';
 import { accumulateGradients, createOptimizer, learningRateAt } from '@xgen-small/pretrain';
 import type { Conversation } from '../data/records.js';
 import { tokenizeConversations, type TokenizedConversations } from '../data/tokenized-conversations.js';
@@ -62,7 +62,7 @@ export async function runSupervisedFineTuning(
 ): Promise<SupervisedFineTuningResult> {
   const { model, tokenizer, seed } = options;
   const stage = parseStage('supervised fine-tuning', supervisedFineTuningStageSchema, options.stage);
-  checkFit(model, tokenizer, stage.contextLength);
+  checkFit(model, tokenizer, stage);
   checkSeed(seed);
   const read = (conversations: SupervisedFineTuningArguments['conversations'], label: string) =>
     tokenizeConversations({
@@ -176,14 +176,14 @@ export async function supervisedUpdate(
   sequences: readonly TargetSequence[],
   optimizer: OptimizerGroup,
   learningRate: number,
-  { microBatchTokens, recomputeBlocks }: { microBatchTokens: number; recomputeBlocks: boolean },
+  { microBatchTokens, recompute }: Pick<ResolvedSupervisedFineTuningStage, 'microBatchTokens' | 'recompute'>,
 ): Promise<{ loss: number; gradientNorm: number; tokens: number; assistantTokens: number }> {
   const assistantTokens = sequences.reduce((sum, sequence) => sum + countTargets(sequence), 0);
   const packed = groupByTokens(sequences, ({ tokens }) => tokens.length, microBatchTokens).map(packSequences);
   const { losses, gradients } = await accumulateGradients({
     parameters: model.parameters,
     microBatches: packed.length,
-    loss: (i) => supervisedLoss(model, packed[i], assistantTokens, { recomputeBlocks }),
+    loss: (i) => supervisedLoss(model, packed[i], assistantTokens, { recompute }),
   });
   const gradientNorm = optimizer.apply(gradients, learningRate);
   const loss = losses.reduce((sum, part) => sum + part.dataSync()[0], 0);
@@ -196,7 +196,7 @@ export function supervisedLoss(
   model: CausalLanguageModel,
   packed: PackedSequences,
   normalizer: number,
-  options: { recomputeBlocks?: boolean } = {},
+  options: ForwardOptions = {},
 ): tf.Scalar {
   return tf.tidy(() => {
     const hidden = targetHiddenStates(model, packed, options);

@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { countingDocuments } from '../../test/synthetic-documents';
 import { tinyModel } from '../../test/tiny-model';
 import { memoryDocumentSource } from '../data/memory-source';
+import { parsePretrainStage } from '../stage/parse-stage';
 
 import { runPretrainStage } from './run-pretrain-stage';
 
@@ -97,6 +98,18 @@ describe('bad input', () => {
     const error = await failure(run(change));
     expect(error.code).toBe(code);
     expect(await readdir(folder)).toEqual([]);
+  });
+
+  it('refuses to compute more blocks again than the model has, before anything is written', async () => {
+    const refused = run({ stage: { ...stage, recompute: { block: 99 } } });
+    await expect(refused).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      message: expect.stringContaining('99 blocks') as string,
+    });
+    await expect(run({ recompute: { none: 0 } })).rejects.toThrow(/recompute counts 0 blocks/);
+    expect(() => parsePretrainStage({ ...stage, recompute: 'everything' })).toThrow(
+      /recompute: give one of none, elementwise/,
+    );
   });
 
   it('refuses to prepend a begin token that the model lacks', async () => {

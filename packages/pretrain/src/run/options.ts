@@ -1,5 +1,5 @@
 import type * as tf from '@tensorflow/tfjs-core';
-import type { CausalLanguageModel, SaveOptions } from '@xgen-small/model-core';
+import type { CausalLanguageModel, Recompute, SaveOptions } from '@xgen-small/model-core';
 import type { PackedDomain } from '../data/batch-packer';
 import type { TokenDocumentSource } from '../data/document-source';
 import type { EvaluateLossOptions } from '../evaluate/evaluate-loss';
@@ -23,8 +23,8 @@ export interface PretrainStageOptions {
   metricsEverySteps?: number;
   /** Loss on held-out documents in the metrics rows of every `everySteps` updates and of the last one. */
   heldOut?: HeldOutOptions;
-  /** Recompute each block's activations in the backward pass instead of keeping them; default: as the stage says. */
-  recomputeBlocks?: boolean;
+  /** What of each block the backward pass computes again; default: as the stage says. */
+  recompute?: Recompute;
   /** How the final model is written: its storage type, and files to lie beside it (the tokenizer's). */
   modelFolder?: Pick<SaveOptions, 'dtype' | 'extraFiles' | 'maximumShardBytes'>;
   signal?: AbortSignal;

@@ -1,6 +1,6 @@
 /** Everything a stage needs before its first step: checks across stage, model and data, the packer, and the run's identity. */
 import { join } from 'node:path';
-import type { CausalLanguageModel } from '@xgen-small/model-core';
+import { type CausalLanguageModel, recomputeModeOfBlocks } from '@xgen-small/model-core';
 import { CheckpointStore, type TrainingCheckpoint } from '../checkpoint/checkpoint-store';
 import { describeDifference, hashVariables, identityDifferences, type Json } from '../checkpoint/identity';
 import { BatchPacker, resolveBeginToken } from '../data/batch-packer';
@@ -33,12 +33,13 @@ export interface PreparedRun {
   optimizerSource?: TrainingCheckpoint;
 }
 
-/** Throws PretrainError before anything is written or changed. */
+/** Throws PretrainError, or model-core's ModelError for a `recompute` that doesn't fit the model, before anything is written or changed. */
 export async function prepareRun(options: PretrainStageOptions): Promise<PreparedRun> {
   const { model, data, seed, folder, optimizerFrom } = options;
   const stage = parsePretrainStage(options.stage);
   checkOptions(options);
   checkModel(stage, model, data.vocabularySize);
+  recomputeModeOfBlocks(options.recompute ?? stage.recompute ?? 'none', model.config.layers);
   const beginToken = resolveBeginToken(stage.prependBeginToken, model.config.bosTokenId);
   const prependBeginToken = beginToken !== undefined;
   const packer = new BatchPacker({ source: data, stage, seed, prependBeginToken, beginToken });

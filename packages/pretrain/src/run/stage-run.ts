@@ -4,6 +4,8 @@ import type { CausalLanguageModel } from '@xgen-small/model-core';
 import type { TrainingCheckpoint } from '../checkpoint/checkpoint-store';
 import { listFolder } from '../checkpoint/durable-folder';
 import type { Json } from '../checkpoint/identity';
+import type { BatchPackerState } from '../data/batch-packer';
+import type { MicroBatch } from '../data/micro-batch';
 import { PretrainError } from '../errors';
 import { evaluateLoss } from '../evaluate/evaluate-loss';
 import { MetricsLog } from '../metrics/metrics-log';
@@ -22,6 +24,8 @@ export class StageRun {
   private state: TrainingState;
   private lastRow?: PretrainMetricsRow;
   private saved?: { step: number; folder: string; at: number };
+  /** The micro-batches of the step to come, packed while the device computed the one before. */
+  private next?: Promise<PackedStep>;
 
   constructor(
     private readonly options: PretrainStageOptions,
@@ -64,6 +68,7 @@ export class StageRun {
   }
 
   async dispose(): Promise<void> {
+    await this.next?.catch(() => undefined); // it reads from data that the caller may close
     this.optimizer.dispose(this.optimizerState);
     await this.metrics.close();
   }
@@ -95,10 +100,8 @@ export class StageRun {
     await this.turn();
     this.meter.start();
     const learningRate = learningRateAt(stage.learningRate, step, stage.steps);
-    const progress = decayProgressAt(stage.learningRate, step, stage.steps);
-    const microBatches = [];
-    for (let i = 0; i < stage.tokensPerStep / stage.microBatchTokens; i++)
-      microBatches.push(await packer.next(progress));
+    const { microBatches, stateAfter } = await (this.next ?? this.pack(step));
+    this.next = undefined;
     const result = await trainStep({
       model: this.model,
       optimizer: this.optimizer,
@@ -107,19 +110,35 @@ export class StageRun {
       domainCount: packer.domainNames.length,
       learningRate,
       maximumGradientNorm: stage.maximumGradientNorm,
-      recomputeBlocks: this.options.recomputeBlocks ?? stage.recomputeBlocks,
+      recompute: this.options.recompute ?? stage.recompute,
       reduceGradients: this.options.reduceGradients,
       between: () => this.turn(),
+      meanwhile: () => {
+        if (step + 1 === stage.steps) return;
+        this.next = this.pack(step + 1);
+        // Its failure is the next step's: this one is not lost by it.
+        this.next.catch(() => undefined);
+      },
     });
     if (!result.finite) throw this.notFinite(step + 1, result.negativeLogLikelihood, result.gradientNorm);
     this.optimizerState = result.optimizerState;
     this.meter.add(result, stage.tokensPerStep);
-    await this.finishStep(learningRate, result.gradientNorm);
+    await this.finishStep(learningRate, result.gradientNorm, stateAfter);
+  }
+
+  /** What step `step` trains on. The packer is ahead of the counters from here on, so the state to save goes with it. */
+  private async pack(step: number): Promise<PackedStep> {
+    const { stage, packer } = this.prepared;
+    const progress = decayProgressAt(stage.learningRate, step, stage.steps);
+    const microBatches: MicroBatch[] = [];
+    for (let i = 0; i < stage.tokensPerStep / stage.microBatchTokens; i++)
+      microBatches.push(await packer.next(progress));
+    return { microBatches, stateAfter: packer.state };
   }
 
   /** The parameters are those after this step from here on; counters, metrics and checkpoint follow. */
-  private async finishStep(learningRate: number, gradientNorm: number): Promise<void> {
-    const { stage, packer } = this.prepared;
+  private async finishStep(learningRate: number, gradientNorm: number, data: BatchPackerState): Promise<void> {
+    const { stage } = this.prepared;
     const { onMetrics, metricsEverySteps = 1, heldOut } = this.options;
     const step = this.state.step + 1;
     const tokens = step * stage.tokensPerStep;
@@ -134,7 +153,7 @@ export class StageRun {
     this.state = {
       step,
       optimizerStep: this.optimizerState.step,
-      data: packer.state,
+      data,
       metricsRows: this.metrics.rows,
       sinceRow: this.meter.sums(),
     };
@@ -226,6 +245,11 @@ export class StageRun {
     const { name, steps } = this.prepared.stage;
     this.options.onProgress?.({ task: name, completed: this.state.step, total: steps, unit: 'steps', detail });
   }
+}
+
+interface PackedStep {
+  microBatches: readonly MicroBatch[];
+  stateAfter: BatchPackerState;
 }
 
 /** Unwinds a step that is not to be finished; nothing of it has reached the parameters. */

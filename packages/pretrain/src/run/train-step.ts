@@ -4,7 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { globalNormScale } from '@xgen-small/kernels';
-import type { CausalLanguageModel } from '@xgen-small/model-core';
+import type { CausalLanguageModel, Recompute } from '@xgen-small/model-core';
 import type { MicroBatch } from '../data/micro-batch';
 import { accumulateGradients } from '../optimizer/accumulate-gradients';
 import type { Optimizer, OptimizerState } from '../optimizer/optimizer';
@@ -18,9 +18,11 @@ export interface TrainStepOptions {
   domainCount: number;
   learningRate: number;
   maximumGradientNorm: number;
-  recomputeBlocks?: boolean;
+  recompute?: Recompute;
   reduceGradients?: PretrainStageOptions['reduceGradients'];
   between: () => Promise<void>;
+  /** Called once when all passes are queued and nothing has been waited for: host work put here costs a GPU no time. */
+  meanwhile?: () => void;
 }
 
 export interface TrainStepResult {
@@ -48,8 +50,8 @@ export async function trainStep(options: TrainStepOptions): Promise<TrainStepRes
       microBatches: microBatches.length,
       loss: (index) => {
         const { batch, targets } = microBatches[index];
-        const { recomputeBlocks } = options;
-        const logP = model.logProbabilities(batch, targets, { recomputeBlocks, expectedGradient: -1 / targetCount });
+        const { recompute } = options;
+        const logP = model.logProbabilities(batch, targets, { recompute, expectedGradient: -1 / targetCount });
         logProbabilities.push(tf.keep(logP));
         return tf.mul<tf.Scalar>(tf.sum(logP), -1 / targetCount);
       },
@@ -60,8 +62,9 @@ export async function trainStep(options: TrainStepOptions): Promise<TrainStepRes
     if (reduced !== gradients) owned.push(...reduced.values());
     const { norm, scale } = globalNormScale([...reduced.values()], options.maximumGradientNorm);
     owned.push(norm, scale);
-    const sums = await sumByDomain(microBatches, logProbabilities, options.domainCount);
-    const gradientNorm = (await norm.data())[0];
+    const reading = Promise.all([sumByDomain(microBatches, logProbabilities, options.domainCount), norm.data()]);
+    options.meanwhile?.();
+    const [sums, [gradientNorm]] = await reading;
     const finite = Number.isFinite(gradientNorm) && sums.negativeLogLikelihood.every(Number.isFinite);
     return {
       ...sums,

@@ -2,6 +2,7 @@
  * Checks a stage as it comes from a recipe: types and ranges by a strict zod schema, then the rules across fields. Every
  * problem is reported at once, each with its path, in one PretrainError INVALID_STAGE.
  */
+import { recomputeModes } from '@xgen-small/model-core';
 import { z } from 'zod';
 import { annealedAt } from '../data/annealed';
 import { PretrainError } from '../errors';
@@ -70,6 +71,8 @@ const ropeScaling = z.discriminatedUnion('type', [
   }),
 ]);
 
+const recomputeMode = z.enum(recomputeModes);
+
 /** Shape and ranges only; `parsePretrainStage` adds the rules across fields and the derived defaults. */
 export const pretrainStageSchema = z.strictObject({
   name: z.string().regex(/^[a-z0-9][a-z0-9._-]*$/, 'use lower-case letters, digits, dots and dashes'),
@@ -96,7 +99,11 @@ export const pretrainStageSchema = z.strictObject({
   packingLookahead: count.max(65_536).default(64),
   prependBeginToken: z.boolean().optional(),
   lossOn: z.enum(['allTokens', 'markedTokens']).default('allTokens'),
-  recomputeBlocks: z.boolean().optional(),
+  recompute: z
+    .union([recomputeMode, z.partialRecord(recomputeMode, z.number().int().nonnegative())], {
+      error: `give one of ${recomputeModes.join(', ')}, or how many blocks have which, like { feedForward: 8, elementwise: 8 }`,
+    })
+    .optional(),
   rope: z.strictObject({ base: z.number().positive(), scaling: ropeScaling.optional() }).optional(),
   maximumPositions: count.optional(),
 });

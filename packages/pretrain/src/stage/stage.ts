@@ -2,7 +2,7 @@
  * A pre-training stage as plain data: what to read, in which proportion, how long and at which rate. Nothing here names
  * a file, a device or a process; `parsePretrainStage` checks it and fills in every default.
  */
-import type { RopeConfig } from '@xgen-small/model-core';
+import type { Recompute, RopeConfig } from '@xgen-small/model-core';
 import type { LearningRateSchedule } from '../schedule/learning-rate';
 
 /** A number, or its value while the rate is at its peak and when it has fallen to its end; it moves with the rate between. */
@@ -70,8 +70,8 @@ export interface PretrainStageInput {
   prependBeginToken?: boolean;
   /** Which tokens carry loss; default `allTokens`. `markedTokens` needs a source with loss masks. */
   lossOn?: 'allTokens' | 'markedTokens';
-  /** Recompute each block's activations in the backward pass: memory for long contexts, about a third more work. Default false. */
-  recomputeBlocks?: boolean;
+  /** What of each block the backward pass computes again instead of holding it: memory for long contexts, against work. Default 'none'. */
+  recompute?: Recompute;
   /** Rotary embedding of this stage; default: the model's. */
   rope?: RopeConfig;
   /** The model's `maximumPositions` from this stage on; default: the larger of the model's and `contextLength` when `rope` is given. */
@@ -95,7 +95,7 @@ export interface PretrainStage {
   packingLookahead: number;
   prependBeginToken?: boolean;
   lossOn: 'allTokens' | 'markedTokens';
-  recomputeBlocks?: boolean;
+  recompute?: Recompute;
   rope?: RopeConfig;
   maximumPositions?: number;
 }

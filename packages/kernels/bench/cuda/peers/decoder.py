@@ -1,4 +1,6 @@
-"""The decoder of ../../decoder.mjs in PyTorch, as a careful user writes it: what both peers time."""
+"""The decoder of ../../decoder.mjs in PyTorch, as a careful user writes it: what all peers run."""
+
+import contextlib
 
 import torch
 import torch.nn as nn
@@ -12,28 +14,42 @@ PRESETS = {
     "1b": (2048, 16, 32, 8, 8192, 65536),
     "4b": (3072, 36, 24, 8, 8192, 100352),
 }
+NORM_EPSILON = 1e-5
+ROPE_BASE = 10000.0
 
 ATTENTION = {"cudnn": SDPBackend.CUDNN_ATTENTION, "flash": SDPBackend.FLASH_ATTENTION}
 
 
-def rotary_tables(positions, head_dimension, dtype):
-    exponents = torch.arange(0, head_dimension, 2, device=positions.device) / head_dimension
-    angles = positions.float()[:, None] * 10000.0**-exponents
-    return angles.cos().to(dtype), angles.sin().to(dtype)
+def attention_by(name):
+    """The context in which scaled_dot_product_attention is traced, and so compiled, with this implementation; None: PyTorch's own choice."""
+    return contextlib.nullcontext() if name is None else sdpa_kernel([ATTENTION[name]])
+
+
+def rotary_tables(length, head_dimension, device):
+    """Cosines and sines of every position, float32 [length, head dimension / 2]; made once, outside what is compiled."""
+    exponents = torch.arange(0, head_dimension, 2, dtype=torch.float64) / head_dimension
+    frequencies = (ROPE_BASE**-exponents).float().double()
+    angles = torch.arange(length, dtype=torch.float64)[:, None] * frequencies
+    return angles.cos().to(device, torch.float32), angles.sin().to(device, torch.float32)
 
 
 def rotate(x, cosines, sines):
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat((first * cosines - second * sines, second * cosines + first * sines), dim=-1)
+    """Rotates dimension i with dimension i + half, in float32, rounded once. Compiled, it is one pass."""
+    first, second = x.float().chunk(2, dim=-1)
+    return torch.cat((first * cosines - second * sines, second * cosines + first * sines), dim=-1).to(x.dtype)
 
 
 class RmsNorm(nn.Module):
+    """In float32, rounded once. Compiled, it is one pass."""
+
     def __init__(self, width):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, x):
-        return F.rms_norm(x, x.shape[-1:], self.weight.to(x.dtype), 1e-5)
+        wide = x.float()
+        scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + NORM_EPSILON)
+        return (wide * scale * self.weight.float()).to(x.dtype)
 
 
 class Block(nn.Module):
@@ -64,9 +80,11 @@ class Block(nn.Module):
 
 
 class Decoder(nn.Module):
-    def __init__(self, preset):
+    """`shape`: as an entry of PRESETS."""
+
+    def __init__(self, shape):
         super().__init__()
-        width, layers, query_heads, key_value_heads, feed_forward, vocabulary = PRESETS[preset]
+        width, layers, query_heads, key_value_heads, feed_forward, vocabulary = shape
         self.head_dimension, self.key_value_heads = width // query_heads, key_value_heads
         self.table = nn.Embedding(vocabulary, width)
         self.blocks = nn.ModuleList(Block(width, query_heads, key_value_heads, feed_forward) for _ in range(layers))
@@ -81,10 +99,10 @@ def fastest_attention(shape, key_value_heads, dtype):
     """Which of the fused implementations runs forward and backward fastest at this shape [batch, heads, length, head dimension]."""
     batch, heads, length, size = shape
     times = {}
-    for name, backend in ATTENTION.items():
+    for name in ATTENTION:
         inputs = [torch.randn(batch, n, length, size, device="cuda", dtype=dtype, requires_grad=True) for n in (heads, key_value_heads, key_value_heads)]
         try:
-            with sdpa_kernel([backend]):
+            with attention_by(name):
                 for attempt in range(4):
                     if attempt == 2:
                         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -97,4 +115,6 @@ def fastest_attention(shape, key_value_heads, dtype):
             pass  # this version has it not for such shapes
     if not times:
         raise SystemExit("PyTorch has no fused attention for this shape here.")
+    del inputs
+    torch.cuda.empty_cache()
     return min(times, key=times.get), times

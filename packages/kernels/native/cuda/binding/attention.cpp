@@ -24,25 +24,52 @@ AttentionShape computable_shape_of(const DeviceCall& call) {
   return shape;
 }
 
+// Whether cuDNN computes this call, and the workspace it wants then. It does not in deterministic mode: its gradient adds in no fixed order.
+bool fused(const DeviceCall& call, const PackedBatch& batch, const AttentionShape& shape, ElementType type, bool gradient, std::size_t* bytes) {
+  Context& context = call.context();
+  return type == ElementType::bfloat16 && !context.deterministic && context.fused_attention.takes(batch, shape, gradient, bytes);
+}
+
+// Arguments from 4 on: tokens, documents, the longest one's tokens where the host knows them (else 0), qkv, cumulative lengths.
+PackedBatch batch_of(const DeviceCall& call) {
+  const std::size_t documents = call.size(5);
+  return {call.int32(8, documents + 1), call.size(4), documents, call.size(6)};
+}
+
 napi_value attention(const DeviceCall& call) {
   const AttentionShape shape = computable_shape_of(call);
-  const std::size_t tokens = call.size(4), documents = call.size(5);
-  const Workspace workspace(call.context(), attention_workspace_bytes(tokens, shape));
-  xgen::cuda::attention(call.stream(), call.floating(6, product(tokens, shape.row())), call.int32(7, documents + 1), documents,
-                        call.floating(8, product(tokens, shape.query_heads * shape.head_dimension)),
-                        call.float32(9, product(tokens, shape.query_heads)), tokens, shape, workspace.data(),
-                        call.context().flag(Checked::attention));
+  const PackedBatch batch = batch_of(call);
+  const Array qkv = call.floating(7, product(batch.tokens, shape.row()));
+  const Array out = call.floating(9, product(batch.tokens, shape.query_heads * shape.head_dimension));
+  float* const log_sum_exp = call.float32(10, product(batch.tokens, shape.query_heads));
+  ErrorFlag* const error = call.context().flag(Checked::attention);
+  std::size_t bytes = attention_workspace_bytes(batch.tokens, shape);
+  const bool library = fused(call, batch, shape, qkv.type, false, &bytes);
+  const Workspace workspace(call.context(), bytes);
+  if (library) {
+    call.context().fused_attention.forward(call.stream(), qkv.data, batch, out.data, log_sum_exp, shape, workspace.data(), error);
+  } else {
+    xgen::cuda::attention(call.stream(), qkv, batch.cumulative, batch.documents, out, log_sum_exp, batch.tokens, shape, workspace.data(), error);
+  }
   return nullptr;
 }
 
 napi_value attentionGrad(const DeviceCall& call) {
   const AttentionShape shape = computable_shape_of(call);
-  const std::size_t tokens = call.size(4), documents = call.size(5);
-  const std::size_t row = shape.row(), out_count = product(tokens, shape.query_heads * shape.head_dimension);
-  const Workspace workspace(call.context(), attention_grad_workspace_bytes(tokens, shape));
-  attention_grad(call.stream(), call.floating(6, product(tokens, row)), call.int32(7, documents + 1), documents, call.floating(8, out_count),
-                 call.float32(9, product(tokens, shape.query_heads)), call.floating(10, out_count), call.floating(11, product(tokens, row)),
-                 tokens, shape, workspace.data(), call.context().flag(Checked::attention_grad));
+  const PackedBatch batch = batch_of(call);
+  const std::size_t out_count = product(batch.tokens, shape.query_heads * shape.head_dimension);
+  const Array qkv = call.floating(7, product(batch.tokens, shape.row())), out = call.floating(9, out_count);
+  const float* const log_sum_exp = call.float32(10, product(batch.tokens, shape.query_heads));
+  const Array dy = call.floating(11, out_count), d_qkv = call.floating(12, product(batch.tokens, shape.row()));
+  ErrorFlag* const error = call.context().flag(Checked::attention_grad);
+  std::size_t bytes = attention_grad_workspace_bytes(batch.tokens, shape);
+  const bool library = fused(call, batch, shape, qkv.type, true, &bytes);
+  const Workspace workspace(call.context(), bytes);
+  if (library) {
+    call.context().fused_attention.backward(call.stream(), qkv.data, batch, out.data, log_sum_exp, dy.data, d_qkv.data, shape, workspace.data(), error);
+  } else {
+    attention_grad(call.stream(), qkv, batch.cumulative, batch.documents, out, log_sum_exp, dy, d_qkv, batch.tokens, shape, workspace.data(), error);
+  }
   return nullptr;
 }
 

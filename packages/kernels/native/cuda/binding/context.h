@@ -10,6 +10,7 @@
 
 #include "staging.h"
 #include "xgen/cuda/allocator.h"
+#include "xgen/cuda/fused_attention.h"
 #include "xgen/cuda/runtime.h"
 #include "xgen/cuda/matmul.h"
 #include "xgen/cuda/operations.h"
@@ -42,10 +43,13 @@ class Context {
   const Stream stream;
   Allocator allocator;
   Matmul matmul;
+  FusedAttention fused_attention;
   Staging staging;
   // Fills new arrays with 0xFF (NaN, -1) before a kernel writes them: for tests.
   bool poison = false;
   Float32Products float32_products = Float32Products::exact;
+  // Only kernels that give the same bits on every run.
+  bool deterministic = false;
 
   Handle create(std::size_t count, ElementType type, Allocator::Label who);
   void release(Handle handle);

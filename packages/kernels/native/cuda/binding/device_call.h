@@ -6,6 +6,7 @@
 
 #include "call.h"
 #include "context.h"
+#include "xgen/cuda/linear_cross_entropy.h"
 
 namespace xgen::cuda::binding {
 
@@ -17,6 +18,9 @@ struct Environment {
   std::unique_ptr<Context> context;
 };
 Environment& environment_of(napi_env env);
+
+// What matrix products are computed with.
+inline Products products_of(Context& context) { return {context.matmul, context.matmul_workspace(), context.float32_products}; }
 
 class DeviceCall : public xgen::binding::Call {
  public:
@@ -65,6 +69,7 @@ extern const Registration kGraphFunctions[];
 extern const Registration kRowFunctions[];
 extern const Registration kMatrixFunctions[];
 extern const Registration kAttentionFunctions[];
+extern const Registration kFeedForwardFunctions[];
 extern const Registration kTrainingFunctions[];
 extern const Registration kStockFunctions[];
 

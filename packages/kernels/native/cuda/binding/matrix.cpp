@@ -1,5 +1,6 @@
 // Matrix products.
 #include "device_call.h"
+#include "xgen/error.h"
 
 namespace xgen::cuda::binding {
 
@@ -34,6 +35,22 @@ napi_value matMul(const DeviceCall& call) {
   return nullptr;
 }
 
+// rows, width, depth, x [rows,depth], weight [width,depth], residual [rows,width], y [rows,width], all of one type: x weight' + residual.
+napi_value linearAdd(const DeviceCall& call) {
+  const std::size_t rows = call.size(0), width = call.size(1), depth = call.size(2), count = product(rows, width);
+  const Array x = call.floating(3, product(rows, depth)), weight = call.floating(4, product(width, depth));
+  const Array residual = call.floating(5, count), y = call.floating(6, count);
+  if (residual.type != y.type) throw Error("INVALID_ARGUMENT", "The residual and the result must be of one type.");
+  Context& context = call.context();
+  if (depth == 0) {
+    copy_on_device(y.data, residual.data, count * element_bytes(y.type), context.stream);
+    return nullptr;
+  }
+  const MatmulShape shape{rows, width, depth, false, true, depth, depth, width};
+  context.matmul.multiply(context.stream, shape, x, weight, y, true, context.float32_products, context.matmul_workspace(), residual.data);
+  return nullptr;
+}
+
 // rows, width, depth, x [rows,depth], weight [2 width,depth] (gates first), y [rows,width], all of one type: silu(gate) * up.
 napi_value linearSwiglu(const DeviceCall& call) {
   const std::size_t rows = call.size(0), width = call.size(1), depth = call.size(2), count = product(rows, width);
@@ -56,6 +73,6 @@ napi_value linearSwiglu(const DeviceCall& call) {
 
 }  // namespace
 
-const Registration kMatrixFunctions[] = {XGEN_REGISTER_DEVICE(matMul), XGEN_REGISTER_DEVICE(linearSwiglu), {nullptr, nullptr}};
+const Registration kMatrixFunctions[] = {XGEN_REGISTER_DEVICE(matMul), XGEN_REGISTER_DEVICE(linearAdd), XGEN_REGISTER_DEVICE(linearSwiglu), {nullptr, nullptr}};
 
 }  // namespace xgen::cuda::binding

@@ -13,7 +13,7 @@ constexpr bool kEmulated = true;
 constexpr bool kEmulated = false;
 #endif
 
-// → {emulated, available, reason, remedy, library, devices: [{name, major, minor, …}]}. Starts nothing.
+// → {emulated, available, reason, remedy, library, attentionLibrary, devices: [{name, major, minor, …}]}. Starts nothing.
 napi_value probe(const xgen::binding::Call& call) {
   const napi_env env = call.env();
   const napi_value result = make_object(env);
@@ -25,6 +25,7 @@ napi_value probe(const xgen::binding::Call& call) {
   set(env, result, "reason", make_text(env, device.reason));
   set(env, result, "remedy", make_text(env, device.remedy));
   set(env, result, "library", make_text(env, library.detail));
+  set(env, result, "attentionLibrary", make_text(env, probe_fused_attention().detail));
   napi_value devices = nullptr;
   napi_create_array(env, &devices);
   const int count = device.available ? device_count() : 0;
@@ -214,6 +215,12 @@ napi_value setPoison(const DeviceCall& call) {
   return nullptr;
 }
 
+// Whether only kernels are used that give the same bits on every run.
+napi_value setDeterministic(const DeviceCall& call) {
+  call.context().deterministic = call.boolean(0);
+  return nullptr;
+}
+
 // Whether products of float32 matrices round their operands to TensorFloat-32.
 napi_value setTensorFloat32(const DeviceCall& call) {
   call.context().float32_products = call.boolean(0) ? Float32Products::tensor_float32 : Float32Products::exact;
@@ -249,6 +256,7 @@ const Registration kRuntimeFunctions[] = {
     XGEN_REGISTER_DEVICE(resetPeaks),
     XGEN_REGISTER_DEVICE(releaseCached),
     XGEN_REGISTER_DEVICE(setPoison),
+    XGEN_REGISTER_DEVICE(setDeterministic),
     XGEN_REGISTER_DEVICE(setTensorFloat32),
     {nullptr, nullptr},
 };

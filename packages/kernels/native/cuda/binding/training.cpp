@@ -13,8 +13,6 @@ namespace {
 
 CrossEntropyShape cross_entropy_of(const DeviceCall& call) { return {call.size(0), call.size(1), call.size(2), call.integer(3)}; }
 
-Products products_of(Context& context) { return {context.matmul, context.matmul_workspace(), context.float32_products}; }
-
 napi_value linearCrossEntropy(const DeviceCall& call) {
   const CrossEntropyShape shape = cross_entropy_of(call);
   Context& context = call.context();

@@ -1,8 +1,8 @@
 #include "cublaslt.h"
 
-#include <dlfcn.h>
-
 #include <mutex>
+
+#include "dynamic_library.h"
 
 namespace xgen::cuda::cublaslt {
 
@@ -14,26 +14,20 @@ const char* const kNames[] = {
     "libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so.11", "/usr/local/cuda/lib64/libcublasLt.so", "libcublasLt.so",
 };
 
-template <class F>
-bool find(void* library, const char* name, F& function) {
-  function = reinterpret_cast<F>(dlsym(library, name));
-  return function != nullptr;
-}
-
 bool fill(void* library, Library& into) {
   std::size_t (*version)() = nullptr;
   const bool complete =
-      find(library, "cublasLtGetVersion", version) && find(library, "cublasLtCreate", into.create) &&
-      find(library, "cublasLtDestroy", into.destroy) && find(library, "cublasLtMatmulDescCreate", into.create_descriptor) &&
-      find(library, "cublasLtMatmulDescDestroy", into.destroy_descriptor) &&
-      find(library, "cublasLtMatmulDescSetAttribute", into.set_descriptor) &&
-      find(library, "cublasLtMatrixLayoutCreate", into.create_layout) &&
-      find(library, "cublasLtMatrixLayoutDestroy", into.destroy_layout) &&
-      find(library, "cublasLtMatrixLayoutSetAttribute", into.set_layout) &&
-      find(library, "cublasLtMatmulPreferenceCreate", into.create_preference) &&
-      find(library, "cublasLtMatmulPreferenceDestroy", into.destroy_preference) &&
-      find(library, "cublasLtMatmulPreferenceSetAttribute", into.set_preference) &&
-      find(library, "cublasLtMatmulAlgoGetHeuristic", into.heuristics) && find(library, "cublasLtMatmul", into.multiply);
+      find_function(library, "cublasLtGetVersion", version) && find_function(library, "cublasLtCreate", into.create) &&
+      find_function(library, "cublasLtDestroy", into.destroy) && find_function(library, "cublasLtMatmulDescCreate", into.create_descriptor) &&
+      find_function(library, "cublasLtMatmulDescDestroy", into.destroy_descriptor) &&
+      find_function(library, "cublasLtMatmulDescSetAttribute", into.set_descriptor) &&
+      find_function(library, "cublasLtMatrixLayoutCreate", into.create_layout) &&
+      find_function(library, "cublasLtMatrixLayoutDestroy", into.destroy_layout) &&
+      find_function(library, "cublasLtMatrixLayoutSetAttribute", into.set_layout) &&
+      find_function(library, "cublasLtMatmulPreferenceCreate", into.create_preference) &&
+      find_function(library, "cublasLtMatmulPreferenceDestroy", into.destroy_preference) &&
+      find_function(library, "cublasLtMatmulPreferenceSetAttribute", into.set_preference) &&
+      find_function(library, "cublasLtMatmulAlgoGetHeuristic", into.heuristics) && find_function(library, "cublasLtMatmul", into.multiply);
   if (complete) into.version = version();
   return complete;
 }
@@ -46,24 +40,11 @@ const Library* open(std::string* failure) {
   static bool opened = false;
   const std::lock_guard lock(mutex);
   if (opened) return &library;
-  std::string first;
-  for (const char* name : kNames) {
-    void* handle = dlopen(name, RTLD_NOW | RTLD_LOCAL);
-    if (handle == nullptr) {
-      const char* message = dlerror();
-      if (first.empty()) first = message == nullptr ? "not found" : message;
-      continue;
-    }
-    if (fill(handle, library)) {
-      library.file = name;
-      opened = true;
-      return &library;
-    }
-    dlclose(handle);
-    first = std::string(name) + " lacks functions";
-  }
-  if (failure != nullptr) *failure = first;
-  return nullptr;
+  const char* name = open_first(kNames, [](void* handle) { return fill(handle, library); }, failure);
+  if (name == nullptr) return nullptr;
+  library.file = name;
+  opened = true;
+  return &library;
 }
 
 }  // namespace xgen::cuda::cublaslt

@@ -50,7 +50,7 @@ std::vector<float> gather(ConstArray array, std::size_t offset, std::size_t rows
   return out;
 }
 
-void product(const MatmulShape& shape, ConstArray a, ConstArray b, Array c, bool accumulate, bool rounded) {
+void product(const MatmulShape& shape, ConstArray a, ConstArray b, Array c, const void* addend, bool rounded) {
   for (std::size_t batch = 0; batch < shape.batch; batch++) {
     const auto left = gather(a, batch * shape.step_a, shape.m, shape.k, shape.row_a, shape.transposed_a, rounded);
     const auto right = gather(b, batch * shape.step_b, shape.n, shape.k, shape.row_b, !shape.transposed_b, rounded);
@@ -66,7 +66,7 @@ void product(const MatmulShape& shape, ConstArray a, ConstArray b, Array c, bool
         for (; i < shape.k; i++) sums[0] += x[i] * y[i];
         float sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
         const std::size_t at = batch * shape.step_c + row * shape.row_c + column;
-        if (accumulate) sum += load(c, at);
+        if (addend != nullptr) sum += load({addend, c.type}, at);
         if (c.type == ElementType::bfloat16) static_cast<std::uint16_t*>(c.data)[at] = to_bfloat16(sum);
         else static_cast<float*>(c.data)[at] = sum;
       }
@@ -83,15 +83,16 @@ Matmul::Matmul() = default;
 Matmul::~Matmul() = default;
 
 void Matmul::multiply(Stream stream, const MatmulShape& shape, ConstArray a, ConstArray b, Array c, bool accumulate,
-                      Float32Products products, void*) {
+                      Float32Products products, void*, const void* addend) {
   if (shape.m == 0 || shape.n == 0 || shape.batch == 0) return;
   if (a.type != b.type || (a.type != ElementType::float32 && a.type != ElementType::bfloat16) ||
       (c.type != ElementType::float32 && c.type != a.type)) {
     throw Error("UNSUPPORTED", "There is no product of these element types.");
   }
-  if (!accumulate && multiply_few_rows(stream, shape, a, b, c)) return;
+  const void* const added = !accumulate ? nullptr : addend == nullptr ? c.data : addend;
+  if (multiply_few_rows(stream, shape, a, b, c, added)) return;
   const bool rounded = products == Float32Products::tensor_float32 && a.type == ElementType::float32;
-  submit(stream, [=] { product(shape, a, b, c, accumulate, rounded); });
+  submit(stream, [=] { product(shape, a, b, c, added, rounded); });
 }
 
 }  // namespace xgen::cuda

@@ -32,7 +32,7 @@ void product_case(Context& c, const Size& size, ElementType type, bool gated) {
   const std::size_t row_x = size.depth + 8, matrices = gated ? 2 : 1;
   const Tensor x = c.floats((size.rows - 1) * row_x + size.depth, bf16), weight = c.floats(matrices * size.outputs * size.depth, bf16, 0.1);
   const Tensor y = c.output(size.rows * size.outputs, type);
-  const auto multiply = gated ? multiply_few_rows_gated : multiply_few_rows;
+  const auto multiply = [&](auto... given) { return gated ? multiply_few_rows_gated(given...) : multiply_few_rows(given...); };
   c.check(multiply(nullptr, shape_of(size, row_x), x, weight, y), "taken");
   std::vector<double> expected = product(x, weight, size.rows, matrices * size.outputs, size.depth, row_x);
   if (gated) {

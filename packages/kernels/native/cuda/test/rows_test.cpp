@@ -20,22 +20,22 @@ void norm_case(Context& c, ElementType type, ElementType weight_type, std::size_
   const ConstArray none(nullptr, type);
   rms_norm(nullptr, x, residual ? ConstArray(r) : none, w, y, residual ? Array(sum) : Array{nullptr, type}, inverse.as<float>(), rows,
            width, static_cast<float>(epsilon));
-  std::vector<double> s(rows * width), expected(rows * width), inverses(rows);
+  if (residual) {
+    std::vector<double> expected_sum(rows * width);
+    for (std::size_t j = 0; j < rows * width; j++) expected_sum[j] = x.at(j) + r.at(j);
+    c.close("sum", sum, expected_sum);
+  }
+  // The norm and its gradient take the sum as it was stored.
+  const Tensor& input = residual ? sum : x;
+  std::vector<double> expected(rows * width), inverses(rows);
   for (std::size_t i = 0; i < rows; i++) {
     double squares = 0;
-    for (std::size_t j = i * width; j < (i + 1) * width; j++) {
-      s[j] = x.at(j) + (residual ? r.at(j) : 0);
-      squares += s[j] * s[j];
-    }
+    for (std::size_t j = i * width; j < (i + 1) * width; j++) squares += input.at(j) * input.at(j);
     inverses[i] = 1 / std::sqrt(squares / static_cast<double>(width) + epsilon);
-    for (std::size_t j = 0; j < width; j++) expected[i * width + j] = s[i * width + j] * inverses[i] * w.at(j);
+    for (std::size_t j = 0; j < width; j++) expected[i * width + j] = input.at(i * width + j) * inverses[i] * w.at(j);
   }
   c.close("y", y, expected);
   c.close("inverseRms", inverse, inverses);
-  if (residual) c.close("sum", sum, s);
-
-  // The gradient takes the sum as it was stored.
-  const Tensor& input = residual ? sum : x;
   const Tensor dy = c.floats(rows * width, type), ds = c.floats(rows * width, type);
   const Tensor dx = c.output(rows * width, type), dw = c.output(width, weight_type);
   void* workspace = c.workspace(rms_norm_grad_workspace_bytes(rows, width));

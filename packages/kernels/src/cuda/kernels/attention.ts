@@ -1,7 +1,9 @@
 /** Attention over packed documents and over the paged cache. Log-sum-exp is float32, caches are kept in the activations' type. */
+import type { TensorInfo } from '@tensorflow/tfjs-core';
 import * as names from '../../kernel-names';
 import { KernelsError } from '../../kernels-error';
 import { checkCounts, checkInfos } from '../../native/check-infos';
+import type { CudaBackend } from '../cuda-backend';
 import { type CudaKernel, defineKernel } from '../kernel-definition';
 import { float32, int32, isFloating } from '../physical-type';
 
@@ -17,6 +19,19 @@ function rowWidth({ queryHeads, keyValueHeads, headDimension }: Heads): number {
     );
   }
   return (queryHeads + 2 * keyValueHeads) * headDimension;
+}
+
+/** Tokens of the longest document, where the lengths are known here and in order; else 0. */
+function longestDocument(cumulativeLengths: TensorInfo, tokens: number, backend: CudaBackend): number {
+  const values = backend.hostValues(cumulativeLengths);
+  if (values === undefined || values[0] !== 0 || values.at(-1) !== tokens) return 0;
+  let longest = 0;
+  for (let i = 1; i < values.length; i++) {
+    const length = values[i] - values[i - 1];
+    if (length < 0) return 0;
+    longest = Math.max(longest, length);
+  }
+  return longest;
 }
 
 const attention = defineKernel<names.XgAttentionInputs, names.XgAttentionAttrs>(
@@ -37,6 +52,7 @@ const attention = defineKernel<names.XgAttentionInputs, names.XgAttentionAttrs>(
       scale,
       N,
       S - 1,
+      longestDocument(cumulativeLengths, N, backend),
       backend.arrayAs(qkv, type),
       backend.arrayAs(cumulativeLengths, int32),
       out.handle,
@@ -69,6 +85,7 @@ const attentionGrad = defineKernel<names.XgAttentionGradInputs, names.XgAttentio
       scale,
       N,
       S - 1,
+      longestDocument(cumulativeLengths, N, backend),
       backend.arrayAs(qkv, type),
       backend.arrayAs(cumulativeLengths, int32),
       backend.arrayAs(out, type),

@@ -20,6 +20,16 @@ const linear = defineKernel<names.XgLinearInputs, names.XgLinearAttrs>(
   },
 );
 
+const linearAdd = defineKernel<names.XgLinearAddInputs>(names.XgLinearAdd, ({ x, weight, residual }, _, backend) => {
+  const { N, I, O } = checkInfos(['x', x, 'float32', 'N', 'I'], ['weight', weight, 'float32', 'O', 'I']);
+  checkInfos(['residual', residual, 'float32', N, O]);
+  const type = backend.activationType;
+  const y = backend.create([N, O], type);
+  const [source, added] = [backend.arrayAs(x, type), backend.arrayAs(residual, type)];
+  backend.addon.linearAdd(N, O, I, source, backend.weight(weight), added, y.handle);
+  return [y.info];
+});
+
 const linearSwiglu = defineKernel<names.XgLinearSwigluInputs>(names.XgLinearSwiglu, ({ x, weight }, _, backend) => {
   const { N, I, W } = checkInfos(['x', x, 'float32', 'N', 'I'], ['weight', weight, 'float32', 'W', 'I']);
   if (W % 2 !== 0) throw new KernelsError('WRONG_SHAPE', `weight has ${W} rows, an odd number.`, { value: W });
@@ -51,4 +61,4 @@ const linearGrad = defineKernel<names.XgLinearGradInputs, names.XgLinearGradAttr
   },
 );
 
-export const linearKernels: readonly CudaKernel[] = [linear, linearSwiglu, linearGrad];
+export const linearKernels: readonly CudaKernel[] = [linear, linearAdd, linearSwiglu, linearGrad];

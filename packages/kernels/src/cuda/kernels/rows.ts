@@ -88,6 +88,19 @@ const addRmsNorm = defineKernel<names.XgAddRmsNormInputs, names.XgAddRmsNormAttr
   },
 );
 
+const residualRmsNorm = defineKernel<names.XgResidualRmsNormInputs, names.XgResidualRmsNormAttrs>(
+  names.XgResidualRmsNorm,
+  ({ x, weight }, { epsilon }, backend) => {
+    const { N, D } = checkInfos(['x', x, 'float32', 'N', 'D'], ['weight', weight, 'float32', 'D']);
+    const type = backend.activationType;
+    const y = backend.create([N, D], type);
+    const inverseRms = backend.create([N], float32);
+    const [source, scale] = [backend.arrayAs(x, type), backend.array(weight)];
+    backend.addon.rmsNorm(N, D, epsilon, source, 0, scale, y.handle, 0, inverseRms.handle);
+    return [y.info, backend.share(x, x.shape), inverseRms.info];
+  },
+);
+
 const addRmsNormGrad = defineKernel<names.XgAddRmsNormGradInputs, names.XgAddRmsNormGradAttrs>(
   names.XgAddRmsNormGrad,
   ({ sum, weight, inverseRms, dy, dSum }, { needs: [needsSum, needsWeight] = [true, true] }, backend) => {
@@ -177,6 +190,7 @@ export const rowKernels: readonly CudaKernel[] = [
   rmsNorm,
   rmsNormGrad,
   addRmsNorm,
+  residualRmsNorm,
   addRmsNormGrad,
   rope,
   swiglu,

@@ -69,6 +69,19 @@ const addRmsNorm = defineKernel<names.XgAddRmsNormInputs, names.XgAddRmsNormAttr
   },
 );
 
+const residualRmsNorm = defineKernel<names.XgResidualRmsNormInputs, names.XgResidualRmsNormAttrs>(
+  names.XgResidualRmsNorm,
+  ({ x, weight }, { epsilon }, backend) => {
+    const { N, D } = checkInfos(['x', x, 'float32', 'N', 'D'], ['weight', weight, 'float32', 'D']);
+    const y = backend.emptyFloats([N, D]);
+    const inverseRms = backend.emptyFloats([N]);
+    const [source, scale] = [backend.floats(x), backend.floats(weight)];
+    backend.addon.rmsNorm(N, D, epsilon, source, null, scale, y.array, null, inverseRms.array);
+    backend.incRef(x.dataId);
+    return [y.info, { dataId: x.dataId, shape: [N, D], dtype: 'float32' }, inverseRms.info];
+  },
+);
+
 const addRmsNormGrad = defineKernel<names.XgAddRmsNormGradInputs, names.XgAddRmsNormGradAttrs>(
   names.XgAddRmsNormGrad,
   ({ sum, weight, inverseRms, dy, dSum }, { needs: [needsSum, needsWeight] = [true, true] }, backend) => {
@@ -155,6 +168,7 @@ export const rowKernels: readonly NativeKernel[] = [
   rmsNorm,
   rmsNormGrad,
   addRmsNorm,
+  residualRmsNorm,
   addRmsNormGrad,
   rope,
   swiglu,

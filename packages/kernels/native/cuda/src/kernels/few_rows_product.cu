@@ -34,6 +34,7 @@ struct FewRows {
   const bfloat16* x;
   const bfloat16* weight;
   void* y;
+  const void* addend;  // of y's shape and type, or null
   ElementType y_type;
   unsigned rows, outputs, depth, tiles;
   std::size_t row_x, row_weight, row_y;
@@ -168,6 +169,7 @@ __global__ void __launch_bounds__(kThreads, Groups == 1 ? 2 : 1) few_rows_kernel
         const float gate = stored(y, a.y_type);
         y = gate * (sigmoid(gate) * stored(sum_of(result + kGroup, row), a.y_type));
       }
+      if (a.addend != nullptr) y += load1(a.addend, a.y_type, row * a.row_y + output);
       store1(a.y, a.y_type, row * a.row_y + output, y);
     }
     __syncthreads();  // before the next tile's sums
@@ -200,16 +202,16 @@ bool takes(const MatmulShape& shape, const ConstArray& x, const ConstArray& weig
          shape.k <= (std::size_t{1} << 30) && aligned(x.data, shape.row_a) && aligned(weight.data, shape.row_b);
 }
 
-FewRows arguments(const MatmulShape& shape, ConstArray x, ConstArray weight, Array y) {
-  return {typed<bfloat16>(x), typed<bfloat16>(weight), y.data, y.type, static_cast<unsigned>(shape.m), static_cast<unsigned>(shape.n),
+FewRows arguments(const MatmulShape& shape, ConstArray x, ConstArray weight, Array y, const void* addend = nullptr) {
+  return {typed<bfloat16>(x), typed<bfloat16>(weight), y.data, addend, y.type, static_cast<unsigned>(shape.m), static_cast<unsigned>(shape.n),
           static_cast<unsigned>(shape.k), 0, shape.row_a, shape.row_b, shape.row_c};
 }
 
 }  // namespace
 
-bool multiply_few_rows(Stream stream, const MatmulShape& shape, ConstArray a, ConstArray b, Array c) {
+bool multiply_few_rows(Stream stream, const MatmulShape& shape, ConstArray a, ConstArray b, Array c, const void* addend) {
   if (!takes(shape, a, b)) return false;
-  const FewRows given = arguments(shape, a, b, c);
+  const FewRows given = arguments(shape, a, b, c, addend);
   // Two groups a tile halve what is read of x; with one there are twice the tiles to go round.
   if (shape.n >= 2 * 2 * kGroup * multiprocessors() && run<2, false>(stream, given, 1)) return true;
   return run<1, false>(stream, given, 2);

@@ -38,6 +38,14 @@ struct NormForward {
   float epsilon;
 };
 
+// As it is stored. What is normalised is the sum as the gradient will read it, so that the norm of a sum that was kept has the same bits.
+template <class T>
+__device__ __forceinline__ float rounded(float x) {
+  T stored;
+  from_float(x, stored);
+  return to_float(stored);
+}
+
 template <class T, unsigned Group, unsigned Vectors>
 __global__ void __launch_bounds__(Group) norm_kernel(NormForward<T> a) {
   XGEN_SHARED(float, scratch, Group / kWarp);
@@ -64,7 +72,7 @@ __global__ void __launch_bounds__(Group) norm_kernel(NormForward<T> a) {
     if (a.residual != nullptr) {
       const Floats8 r = unpack8(residual[i]);
 #pragma unroll
-      for (int j = 0; j < 8; j++) x[i].v[j] += r.v[j];
+      for (int j = 0; j < 8; j++) x[i].v[j] = rounded<T>(x[i].v[j] + r.v[j]);
       store8(a.sum + row + v * kVector, x[i]);
     }
 #pragma unroll
@@ -91,7 +99,7 @@ __global__ void __launch_bounds__(kPlainThreads) norm_plain_kernel(NormForward<T
   const std::size_t row = static_cast<std::size_t>(blockIdx.x) * a.width;
   const auto element = [&](unsigned i) {
     const float x = to_float(a.x[row + i]);
-    return a.residual == nullptr ? x : x + to_float(a.residual[row + i]);
+    return a.residual == nullptr ? x : rounded<T>(x + to_float(a.residual[row + i]));
   };
   float squares = 0.0f;
   for (unsigned i = threadIdx.x; i < a.width; i += kPlainThreads) squares += element(i) * element(i);

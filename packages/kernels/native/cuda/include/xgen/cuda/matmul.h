@@ -26,7 +26,8 @@ struct MatmulShape {
 // (src/kernels/few_rows_product.cu). False, with nothing queued, where it does not take the shape or the types: it wants a and b in
 // bfloat16, at most 32 rows (8 where k is above 4,096), k and the strides of rows multiples of 8, and no batch. A row of c depends on no other row.
 // Gated: b is [2n,k], gates first, and c = silu(gate) * up, bit by bit what the product and swiglu would give.
-bool multiply_few_rows(Stream stream, const MatmulShape& shape, ConstArray a, ConstArray b, Array c);
+// addend: of c's shape and type, added before the result is rounded; may be c itself; null for none.
+bool multiply_few_rows(Stream stream, const MatmulShape& shape, ConstArray a, ConstArray b, Array c, const void* addend = nullptr);
 bool multiply_few_rows_gated(Stream stream, const MatmulShape& shape, ConstArray a, ConstArray b, Array c);
 
 // Finding out whether products can be computed, without a device.
@@ -46,11 +47,11 @@ class Matmul {
 
   static constexpr std::size_t kWorkspaceBytes = std::size_t{32} << 20;
 
-  // a and b of one type, float32 or bfloat16; c float32 or the type of a. With `accumulate` the product is added to c, else c is
-  // written without being read. workspace: kWorkspaceBytes, 256-byte aligned. The algorithm is chosen once for each shape and kept,
+  // a and b of one type, float32 or bfloat16; c float32 or the type of a. With `accumulate` the product is added to what `addend` holds,
+  // of c's shape and type (null: to c itself), else c is written without being read. workspace: kWorkspaceBytes, 256-byte aligned. The algorithm is chosen once for each shape and kept,
   // so the same call gives the same bits.
   void multiply(Stream stream, const MatmulShape& shape, ConstArray a, ConstArray b, Array c, bool accumulate,
-                Float32Products products, void* workspace);
+                Float32Products products, void* workspace, const void* addend = nullptr);
 
  private:
   struct State;

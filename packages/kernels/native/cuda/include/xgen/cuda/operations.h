@@ -62,7 +62,7 @@ void embedding_grad(Stream stream, const std::int32_t* ids, ConstArray dy, Array
 std::size_t embedding_grad_workspace_bytes(std::size_t tokens, std::size_t width, std::size_t vocabulary);
 
 // residual.data and sum.data are both null (plain) or both set. x, residual, y and sum share one type; weight float. inverse_rms may be null.
-// Computed from `sum` before it is rounded to its type.
+// y is computed from `sum` as it is stored: rms_norm of it gives the same bits.
 void rms_norm(Stream stream, ConstArray x, ConstArray residual, ConstArray weight, Array y, Array sum, float* inverse_rms,
               std::size_t rows, std::size_t width, float epsilon);
 // x is the normalised tensor (sum, when there was a residual). d_sum.data may be null. x, dy, d_sum and dx share one type; weight and
