@@ -17,8 +17,15 @@ export { linearSwiglu } from './ops/linear-swiglu';
 export { linearCrossEntropy, type LinearCrossEntropyOptions } from './ops/linear-cross-entropy';
 export { pagedAttention, type PagedSequences } from './ops/paged-attention';
 export { createPagedCache, type PagedCache, pagedCacheAppend, type PagedCacheShape } from './ops/paged-cache';
+export { residualFeedForward, type ResidualFeedForwardOptions } from './ops/residual-feed-forward';
 export { residualRmsNorm, type ResidualRmsNormResult } from './ops/residual-rms-norm';
 export { rmsNorm, type RmsNormOptions } from './ops/rms-norm';
+export {
+  residualRmsNormLinear,
+  type ResidualRmsNormLinearResult,
+  rmsNormLinear,
+  type RmsNormLinearOptions,
+} from './ops/rms-norm-linear';
 export { rope, type RopeOptions } from './ops/rope';
 export { ropeAppend, type RopeAppendOptions } from './ops/rope-append';
 export { type SampledTokens, sampleTokens, type SamplingTensors } from './ops/sample-tokens';

@@ -1,13 +1,13 @@
 // Greedy decoding with a paged cache: one captured iteration, replayed token by token, each feeding the next on the device.
 import * as tf from '@tensorflow/tfjs-core';
 import {
-  addRmsNorm,
   capture,
   createPagedCache,
   embedding,
   linear,
-  linearSwiglu,
   pagedAttention,
+  residualFeedForward,
+  residualRmsNormLinear,
   rmsNorm,
   ropeAppend,
   sampleTokens,
@@ -45,21 +45,17 @@ export function createDecoding({ weights }, preset, { batch, prompt, tokens }) {
 
   const iteration = (ids, positions, slots, contextLengths) => {
     const sequences = { ...constants, contextLengths };
-    let residual = embedding(table, ids);
-    let delta;
+    let stream = embedding(table, ids);
     blocks.forEach((block, layer) => {
       const { keyCache, valueCache } = caches[layer];
-      let normalized;
-      if (delta === undefined) normalized = rmsNorm(residual, block.attentionNorm, { epsilon });
-      else ({ normalized, sum: residual } = addRmsNorm(delta, residual, block.attentionNorm, { epsilon }));
-      const projected = linear(normalized, block.qkv);
-      const qkv = ropeAppend(keyCache, valueCache, projected, positions, inverseFrequencies, slots, shape);
-      const mixed = linear(pagedAttention(qkv, keyCache, valueCache, sequences, shape), block.output);
-      const second = addRmsNorm(mixed, residual, block.feedForwardNorm, { epsilon });
-      residual = second.sum;
-      delta = linear(linearSwiglu(second.normalized, block.gateUp), block.down);
+      const { product, residual } = residualRmsNormLinear(stream, block.attentionNorm, block.qkv, { epsilon });
+      const qkv = ropeAppend(keyCache, valueCache, product, positions, inverseFrequencies, slots, shape);
+      const attended = pagedAttention(qkv, keyCache, valueCache, sequences, shape);
+      const upcoming = { weight: block.gateUp, gated: true };
+      const middle = linear(attended, block.output, { residual, upcoming });
+      stream = residualFeedForward(middle, block.feedForwardNorm, block.gateUp, block.down, { epsilon });
     });
-    const { normalized } = addRmsNorm(delta, residual, finalNorm, { epsilon });
+    const normalized = rmsNorm(stream, finalNorm, { epsilon });
     return [sampleTokens(linear(normalized, head), constants).ids];
   };
 

@@ -10,7 +10,9 @@ import { linearSwigluOperation } from '../ops/linear-swiglu.cases';
 import { linearCrossEntropyOperation } from '../ops/linear-cross-entropy.cases';
 import { pagedAttentionOperation } from '../ops/paged-attention.cases';
 import { pagedCacheAppendOperation } from '../ops/paged-cache.cases';
+import { residualFeedForwardOperation } from '../ops/residual-feed-forward.cases';
 import { residualRmsNormOperation } from '../ops/residual-rms-norm.cases';
+import { rmsNormLinearOperation } from '../ops/rms-norm-linear.cases';
 import { rmsNormOperation } from '../ops/rms-norm.cases';
 import { ropeOperation } from '../ops/rope.cases';
 import { ropeAppendOperation } from '../ops/rope-append.cases';
@@ -29,6 +31,8 @@ export const operations: readonly OperationDeclaration<unknown>[] = [
   swigluOperation,
   feedForwardOperation,
   linearSwigluOperation,
+  rmsNormLinearOperation,
+  residualFeedForwardOperation,
   linearCrossEntropyOperation,
   adamWOperation,
   globalNormScaleOperation,

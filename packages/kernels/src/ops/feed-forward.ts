@@ -24,7 +24,7 @@ registerGradient({
   inputsToSave: ['x', 'gateUpWeight', 'downWeight'],
   outputsToSave: [false, true, true],
   gradFunc: (dys, saved) => {
-    const [x, gateUpWeight, downWeight, gateUp, activation] = saved as Tensor[];
+    const [x, gateUpWeight, downWeight, gateUp, activation] = saved;
     const dy = (dys as Tensor[])[0];
     const inputs = { x, gateUpWeight, downWeight, gateUp, activation, dy };
     const [dx, dGateUpWeight, dDownWeight] = runKernel(XgFeedForwardGrad, inputs);
