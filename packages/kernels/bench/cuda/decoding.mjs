@@ -8,7 +8,7 @@ import {
   pagedAttention,
   residualFeedForward,
   residualRmsNormLinear,
-  rmsNorm,
+  rmsNormLinear,
   ropeAppend,
   sampleTokens,
 } from '../../dist/index.js';
@@ -55,8 +55,7 @@ export function createDecoding({ weights }, preset, { batch, prompt, tokens }) {
       const middle = linear(attended, block.output, { residual, upcoming });
       stream = residualFeedForward(middle, block.feedForwardNorm, block.gateUp, block.down, { epsilon });
     });
-    const normalized = rmsNorm(stream, finalNorm, { epsilon });
-    return [sampleTokens(linear(normalized, head), constants).ids];
+    return [sampleTokens(rmsNormLinear(stream, finalNorm, head, { epsilon }), constants).ids];
   };
 
   let position = prompt;
