@@ -142,6 +142,7 @@ __global__ void __launch_bounds__(kThreads, Groups == 1 ? 2 : 1) few_rows_kernel
   }
   wait_for_previous();
 
+  const std::uint64_t policy = once_read();
   // Copies the chunk at (tile, chunk), and goes on to the warp's next one.
   unsigned next_tile = warp < chunks ? blockIdx.x : a.tiles, next_chunk = warp, next_stage = 0;
   const auto copy_next = [&] {
@@ -150,8 +151,8 @@ __global__ void __launch_bounds__(kThreads, Groups == 1 ? 2 : 1) few_rows_kernel
       for (unsigned i = 0; i < kPieces; i++) {
         const unsigned output = i / 2 * 8 + g, at = next_chunk * kDepth + i % 2 * 32 + t * kChunk;
         const bool there = output_of(next_tile, output) < a.outputs && at < a.depth;
-        copy_chunk(reinterpret_cast<bfloat16*>(ring + (next_stage * kPieces + i) * kWarp),
-                   there ? a.weight + row_of(next_tile, output) * a.row_weight + at : a.weight, there);
+        copy_chunk_once(reinterpret_cast<bfloat16*>(ring + (next_stage * kPieces + i) * kWarp),
+                        there ? a.weight + row_of(next_tile, output) * a.row_weight + at : a.weight, there, policy);
       }
       next_stage = next_stage + 1 == kStages ? 0 : next_stage + 1;
       next_chunk += kWarps;
