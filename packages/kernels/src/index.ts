@@ -12,6 +12,7 @@ export { embedding } from './ops/embedding';
 export { feedForward, type FeedForwardOptions } from './ops/feed-forward';
 export { globalNormScale, type GlobalNorm } from './ops/global-norm-scale';
 export { type AttentionShape, groupedQueryAttention } from './ops/grouped-query-attention';
+export { increment } from './ops/increment';
 export { linear, type LinearOptions } from './ops/linear';
 export { linearSwiglu } from './ops/linear-swiglu';
 export { linearCrossEntropy, type LinearCrossEntropyOptions } from './ops/linear-cross-entropy';

@@ -2,6 +2,7 @@
 import { adamWOperation } from '../ops/adam-w.cases';
 import { addRmsNormOperation } from '../ops/add-rms-norm.cases';
 import { embeddingOperation } from '../ops/embedding.cases';
+import { incrementOperation } from '../ops/increment.cases';
 import { feedForwardOperation } from '../ops/feed-forward.cases';
 import { globalNormScaleOperation } from '../ops/global-norm-scale.cases';
 import { groupedQueryAttentionOperation } from '../ops/grouped-query-attention.cases';
@@ -36,6 +37,7 @@ export const operations: readonly OperationDeclaration<unknown>[] = [
   linearCrossEntropyOperation,
   adamWOperation,
   globalNormScaleOperation,
+  incrementOperation,
   pagedCacheAppendOperation,
   ropeAppendOperation,
   pagedAttentionOperation,

@@ -384,6 +384,8 @@ export interface CudaAddon {
   topK(rows: number, width: number, k: number, x: Handle, values: Handle, indices: Handle): void;
   oneHot(count: number, depth: number, on: number, off: number, indices: Handle, out: Handle): void;
   fill(count: number, value: number, out: Handle): void;
+  /** x += by, in place. */
+  increment(count: number, by: number, x: Handle): void;
   convertTo(count: number, x: Handle, out: Handle): void;
   transpose(rows: number, columns: number, x: Handle, out: Handle): void;
   copyStrided(
