@@ -12,13 +12,21 @@ export { embedding } from './ops/embedding';
 export { feedForward, type FeedForwardOptions } from './ops/feed-forward';
 export { globalNormScale, type GlobalNorm } from './ops/global-norm-scale';
 export { type AttentionShape, groupedQueryAttention } from './ops/grouped-query-attention';
+export { increment } from './ops/increment';
 export { linear, type LinearOptions } from './ops/linear';
 export { linearSwiglu } from './ops/linear-swiglu';
 export { linearCrossEntropy, type LinearCrossEntropyOptions } from './ops/linear-cross-entropy';
 export { pagedAttention, type PagedSequences } from './ops/paged-attention';
 export { createPagedCache, type PagedCache, pagedCacheAppend, type PagedCacheShape } from './ops/paged-cache';
+export { residualFeedForward, type ResidualFeedForwardOptions } from './ops/residual-feed-forward';
 export { residualRmsNorm, type ResidualRmsNormResult } from './ops/residual-rms-norm';
 export { rmsNorm, type RmsNormOptions } from './ops/rms-norm';
+export {
+  residualRmsNormLinear,
+  type ResidualRmsNormLinearResult,
+  rmsNormLinear,
+  type RmsNormLinearOptions,
+} from './ops/rms-norm-linear';
 export { rope, type RopeOptions } from './ops/rope';
 export { ropeAppend, type RopeAppendOptions } from './ops/rope-append';
 export { type SampledTokens, sampleTokens, type SamplingTensors } from './ops/sample-tokens';

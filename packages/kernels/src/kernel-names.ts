@@ -58,15 +58,20 @@ export type XgAddRmsNormGradAttrs = { needs?: boolean[] };
 
 /**
  * x [N,in], weight [out,in] → [y [N,out]] = x · weightᵀ. `float32Output`: y is stored in float32 even where the backend stores
- * activations in less.
+ * activations in less. `upcoming` (or left out) changes no result: a weight that a product soon after reads, `upcomingGated` from the start
+ * of both its halves.
  */
 export const XgLinear = 'XgLinear';
-export type XgLinearInputs = { x: TensorInfo; weight: TensorInfo };
-export type XgLinearAttrs = { float32Output?: boolean };
+export type XgLinearInputs = { x: TensorInfo; weight: TensorInfo; upcoming?: TensorInfo };
+export type XgLinearAttrs = { float32Output?: boolean; upcomingGated?: boolean };
 
-/** x [N,in], weight [out,in], residual [N,out] → [y [N,out]] = x · weightᵀ + residual; the gradient is XgLinearGrad's. */
+/**
+ * x [N,in], weight [out,in], residual [N,out] → [y [N,out]] = x · weightᵀ + residual; `upcoming` as in XgLinear. The gradient is
+ * XgLinearGrad's.
+ */
 export const XgLinearAdd = 'XgLinearAdd';
-export type XgLinearAddInputs = { x: TensorInfo; weight: TensorInfo; residual: TensorInfo };
+export type XgLinearAddInputs = XgLinearInputs & { residual: TensorInfo };
+export type XgLinearAddAttrs = { upcomingGated?: boolean };
 
 /** x [N,in], weight [out,in], dy [N,out] → [dx [N,in], dWeight [out,in]]. */
 export const XgLinearGrad = 'XgLinearGrad';
@@ -110,6 +115,14 @@ export type XgSwigluInputs = { gateUp: TensorInfo };
 /** x [N,in], weight [2F,in] (rows of gates, then of ups) → [y [N,F]] = swiglu(x · weightᵀ). Inference only. */
 export const XgLinearSwiglu = 'XgLinearSwiglu';
 export type XgLinearSwigluInputs = { x: TensorInfo; weight: TensorInfo };
+
+/**
+ * x [N,in], norm [in], weight [out,in] → [y [N,out]] = rmsNorm(x, norm) · weightᵀ; `gated`: weight [2F,in] as XgLinearSwiglu has it → [N,F], the
+ * swiglu of the product. Inference only.
+ */
+export const XgRmsNormLinear = 'XgRmsNormLinear';
+export type XgRmsNormLinearInputs = { x: TensorInfo; norm: TensorInfo; weight: TensorInfo };
+export type XgRmsNormLinearAttrs = { epsilon: number; gated: boolean };
 
 /** gateUp [N,2F], dy [N,F] → [dGateUp [N,2F]]. */
 export const XgSwigluGrad = 'XgSwigluGrad';
@@ -212,6 +225,11 @@ export type XgPagedCacheAppendInputs = {
   slots: TensorInfo;
 };
 export type XgPagedCacheAppendAttrs = { queryHeads: number; keyValueHeads: number; headDimension: number };
+
+/** variable int32 += by, in place, → []. */
+export const XgIncrement = 'XgIncrement';
+export type XgIncrementInputs = { variable: TensorInfo };
+export type XgIncrementAttrs = { by: number };
 
 /**
  * XgRope of the query and key heads of qkv, and XgPagedCacheAppend of the result → [output, shape of qkv]. Inference only.

@@ -1,14 +1,16 @@
-// Greedy decoding with a paged cache: one captured iteration, replayed token by token, each feeding the next on the device.
+// Greedy decoding with a paged cache: one captured iteration, replayed token by token, each feeding the next on the device; positions, slots and
+// lengths advance there too.
 import * as tf from '@tensorflow/tfjs-core';
 import {
-  addRmsNorm,
   capture,
   createPagedCache,
   embedding,
+  increment,
   linear,
-  linearSwiglu,
   pagedAttention,
-  rmsNorm,
+  residualFeedForward,
+  residualRmsNormLinear,
+  rmsNormLinear,
   ropeAppend,
   sampleTokens,
 } from '../../dist/index.js';
@@ -20,7 +22,8 @@ const epsilon = 1e-5;
 export function createDecoding({ weights }, preset, { batch, prompt, tokens }) {
   const { table, blocks, finalNorm, head, inverseFrequencies, attention } = weights;
   const shape = { ...attention, blockSize };
-  const blocksEach = Math.ceil((prompt + tokens) / blockSize);
+  // The capture runs once for real.
+  const blocksEach = Math.ceil((prompt + 1 + tokens) / blockSize);
   const caches = blocks.map(() => createPagedCache(batch * blocksEach, shape));
   const integers = (count, value) => Int32Array.from({ length: count }, (_, i) => value(i));
   const constants = {
@@ -43,63 +46,52 @@ export function createDecoding({ weights }, preset, { batch, prompt, tokens }) {
     uniforms: tf.fill([batch], 0),
   };
 
-  const iteration = (ids, positions, slots, contextLengths) => {
+  const counters = (value) =>
+    tf.tidy(() =>
+      tf.variable(
+        tf.tensor1d(
+          integers(batch, (i) => value(i)),
+          'int32',
+        ),
+        false,
+      ),
+    );
+  const positions = counters(() => prompt);
+  const slots = counters((i) => i * blocksEach * blockSize + prompt);
+  const contextLengths = counters(() => prompt + 1);
+
+  const iteration = (ids) => {
     const sequences = { ...constants, contextLengths };
-    let residual = embedding(table, ids);
-    let delta;
+    let stream = embedding(table, ids);
     blocks.forEach((block, layer) => {
       const { keyCache, valueCache } = caches[layer];
-      let normalized;
-      if (delta === undefined) normalized = rmsNorm(residual, block.attentionNorm, { epsilon });
-      else ({ normalized, sum: residual } = addRmsNorm(delta, residual, block.attentionNorm, { epsilon }));
-      const projected = linear(normalized, block.qkv);
-      const qkv = ropeAppend(keyCache, valueCache, projected, positions, inverseFrequencies, slots, shape);
-      const mixed = linear(pagedAttention(qkv, keyCache, valueCache, sequences, shape), block.output);
-      const second = addRmsNorm(mixed, residual, block.feedForwardNorm, { epsilon });
-      residual = second.sum;
-      delta = linear(linearSwiglu(second.normalized, block.gateUp), block.down);
+      const { product, residual } = residualRmsNormLinear(stream, block.attentionNorm, block.qkv, { epsilon });
+      const qkv = ropeAppend(keyCache, valueCache, product, positions, inverseFrequencies, slots, shape);
+      const attended = pagedAttention(qkv, keyCache, valueCache, sequences, shape);
+      const upcoming = { weight: block.gateUp, gated: true };
+      const middle = linear(attended, block.output, { residual, upcoming });
+      stream = residualFeedForward(middle, block.feedForwardNorm, block.gateUp, block.down, { epsilon });
     });
-    const { normalized } = addRmsNorm(delta, residual, finalNorm, { epsilon });
-    return [sampleTokens(linear(normalized, head), constants).ids];
+    const sampled = sampleTokens(rmsNormLinear(stream, finalNorm, head, { epsilon }), constants);
+    for (const counter of [positions, slots, contextLengths]) increment(counter);
+    return [sampled.ids];
   };
 
-  let position = prompt;
   let ids = tf.tensor1d(
     integers(batch, (i) => (i * 7919) % preset.vocabulary),
     'int32',
   );
   const first = ids;
-  const indices = () => [
-    tf.tensor1d(
-      integers(batch, () => position),
-      'int32',
-    ),
-    tf.tensor1d(
-      integers(batch, (i) => i * blocksEach * blockSize + position),
-      'int32',
-    ),
-    tf.tensor1d(
-      integers(batch, () => position + 1),
-      'int32',
-    ),
-  ];
-  const example = indices();
-  const captured = capture(iteration, [ids, ...example]);
-  tf.dispose(example);
+  const captured = capture(iteration, [ids]);
 
   return {
     /** So many tokens further, each sequence. */
     advance(count) {
-      for (let i = 0; i < count; i++) {
-        const next = indices();
-        [ids] = captured.run(ids, ...next);
-        tf.dispose(next);
-        position++;
-      }
+      for (let i = 0; i < count; i++) [ids] = captured.run(ids);
     },
     dispose() {
       captured.dispose();
-      tf.dispose([first, ...Object.values(constants)]);
+      tf.dispose([first, positions, slots, contextLengths, ...Object.values(constants)]);
       for (const cache of caches) cache.dispose();
     },
   };

@@ -172,9 +172,37 @@ export interface CudaAddon {
     c: Handle,
   ): void;
 
-  /** x [rows, depth], weight [2 width, depth], gates first, y [rows, width]: of one floating type. */
-  linearAdd(rows: number, width: number, depth: number, x: Handle, weight: Handle, residual: Handle, y: Handle): void;
-  linearSwiglu(rows: number, width: number, depth: number, x: Handle, weight: Handle, y: Handle): void;
+  /**
+   * x [rows, depth], weight [width, depth], residual [rows, width] or 0, y [rows, width]: of one floating type, y without a residual also float32.
+   * norm [depth]: normalises x's rows first, with epsilon; or 0. upcoming, of `upcomingCount` elements, or 0: its first bytes, at most so many, are
+   * wanted soon; if it is gated, those of each half.
+   */
+  linear(
+    rows: number,
+    width: number,
+    depth: number,
+    epsilon: number,
+    x: Handle,
+    norm: Handle,
+    weight: Handle,
+    residual: Handle,
+    y: Handle,
+    upcoming: Handle,
+    upcomingCount: number,
+    upcomingGated: boolean,
+    upcomingBytes: number,
+  ): void;
+  /** x [rows, depth], weight [2 width, depth], gates first, y [rows, width]: of one floating type; norm as in `linear`. */
+  linearSwiglu(
+    rows: number,
+    width: number,
+    depth: number,
+    epsilon: number,
+    x: Handle,
+    norm: Handle,
+    weight: Handle,
+    y: Handle,
+  ): void;
 
   attention(
     queryHeads: number,
@@ -356,6 +384,8 @@ export interface CudaAddon {
   topK(rows: number, width: number, k: number, x: Handle, values: Handle, indices: Handle): void;
   oneHot(count: number, depth: number, on: number, off: number, indices: Handle, out: Handle): void;
   fill(count: number, value: number, out: Handle): void;
+  /** x += by, in place. */
+  increment(count: number, by: number, x: Handle): void;
   convertTo(count: number, x: Handle, out: Handle): void;
   transpose(rows: number, columns: number, x: Handle, out: Handle): void;
   copyStrided(

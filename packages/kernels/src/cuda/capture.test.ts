@@ -5,6 +5,7 @@ import { activate, cpuAdapter } from '../backends/tfjs-adapters';
 import { KernelsError } from '../kernels-error';
 import { adamW } from '../ops/adam-w';
 import { embedding } from '../ops/embedding';
+import { increment } from '../ops/increment';
 import { linear } from '../ops/linear';
 import { pagedAttention } from '../ops/paged-attention';
 import { createPagedCache, pagedCacheAppend } from '../ops/paged-cache';
@@ -154,6 +155,25 @@ describe.each(backends)('on $name', ({ start }) => {
     run.dispose();
     plain.dispose();
     captured.dispose();
+  });
+
+  test('counters that advance inside go on from call to call', () => {
+    const counters = tf.tidy(() => tf.variable(tf.tensor1d([5, 70], 'int32'), false));
+    const captured = capture(
+      (x) => {
+        const y = tf.mul(x, tf.cast(counters, 'float32'));
+        increment(counters);
+        return [y];
+      },
+      [tf.ones([2])],
+    );
+    // On the device, capturing runs it once.
+    const start = [...counters.dataSync()];
+    for (let call = 0; call < 4; call++) {
+      expect([...captured.run(tf.fill([2], 2))[0].dataSync()]).toEqual(start.map((value) => 2 * (value + call)));
+    }
+    captured.dispose();
+    counters.dispose();
   });
 
   test('inputs of another shape or dtype, or another number of them, are refused', () => {

@@ -13,6 +13,15 @@ function gatedCase(tokens: number, input: number, width: number): OperationCase<
   };
 }
 
+/** Rows of `width` gates, then as many ups → gate · sigmoid(gate) · up. */
+export function referenceSwiglu(both: Float64Array, width: number): Float64Array {
+  return Float64Array.from({ length: both.length / 2 }, (_, i) => {
+    const row = Math.floor(i / width) * 2 * width;
+    const gate = both[row + (i % width)];
+    return (gate / (1 + Math.exp(-gate))) * both[row + width + (i % width)];
+  });
+}
+
 export const linearSwigluOperation = declareOperation<NoAttributes>({
   operation: 'linearSwiglu',
   kernels: [XgLinearSwiglu],
@@ -31,17 +40,7 @@ export const linearSwigluOperation = declareOperation<NoAttributes>({
   ],
   benchmark: () => gatedCase(8, 256, 704),
   run: ({ x, weight }) => [linearSwiglu(x, weight)],
-  reference: ({ x, weight }) => {
-    const both = referenceLinear(x, weight);
-    const width = weight.shape[0] / 2;
-    return [
-      Float64Array.from({ length: both.length / 2 }, (_, i) => {
-        const row = Math.floor(i / width) * 2 * width;
-        const gate = both[row + (i % width)];
-        return (gate / (1 + Math.exp(-gate))) * both[row + width + (i % width)];
-      }),
-    ];
-  },
+  reference: ({ x, weight }) => [referenceSwiglu(referenceLinear(x, weight), weight.shape[0] / 2)],
   failures: [
     { name: 'an odd weight', call: () => linearSwiglu(zeros([2, 4]), zeros([3, 4])), code: 'WRONG_SHAPE' },
     { name: 'a transposed weight', call: () => linearSwiglu(zeros([2, 4]), zeros([6, 2])), code: 'WRONG_SHAPE' },

@@ -23,11 +23,14 @@ export function linearSwiglu(x: Tensor, weight: Tensor): Tensor2D {
     x: [x, 'float32', ['N', 'in']],
     weight: [weight, 'float32', ['rows', 'in']],
   });
-  if (rows % 2 !== 0) {
-    throw new KernelsError('WRONG_SHAPE', `linearSwiglu: weight must have an even number of rows, but has ${rows}.`, {
-      value: rows,
-    });
-  }
+  checkGatedWeight('linearSwiglu', rows);
   if (!isRecording() && hasKernel(XgLinearSwiglu)) return runKernel(XgLinearSwiglu, { x, weight })[0] as Tensor2D;
   return swiglu(linear(x, weight));
+}
+
+export function checkGatedWeight(operation: string, rows: number): void {
+  if (rows % 2 === 0) return;
+  throw new KernelsError('WRONG_SHAPE', `${operation}: weight must have an even number of rows, but has ${rows}.`, {
+    value: rows,
+  });
 }

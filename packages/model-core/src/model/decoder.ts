@@ -7,7 +7,15 @@
  * `recompute`'s choice.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { checkpointed, embedding, feedForward, linear, residualRmsNorm, rmsNorm, rope } from '@xgen-small/kernels';
+import {
+  checkpointed,
+  embedding,
+  linear,
+  residualFeedForward,
+  residualRmsNormLinear,
+  rmsNorm,
+  rope,
+} from '@xgen-small/kernels';
 import type { ModelConfig } from '../config/model-config.js';
 import { blockParameterNames, embeddingName, finalNormName } from '../parameters/parameter-layout.js';
 import type { ParameterStore } from '../parameters/parameter-store.js';
@@ -98,15 +106,20 @@ function decoderBlock(
   [positions_N, inverseFrequencies, ...attentionInputs]: tf.Tensor[],
 ): tf.Tensor2D {
   const rotation = { rotatedHeads: queryHeads + keyValueHeads, headDimension, attentionScaling };
-  const first = residualRmsNorm(stream_ND, weights.inputNorm, { epsilon });
-  const projected_NH = linear(first.normalized, weights.qkv);
+  const first = residualRmsNormLinear(stream_ND, weights.inputNorm, weights.qkv, { epsilon });
   const rotated_NH =
-    attention.rotate?.(projected_NH, positions_N, inverseFrequencies, attentionScaling, layer) ??
-    rope(projected_NH, positions_N, inverseFrequencies, rotation);
+    attention.rotate?.(first.product, positions_N, inverseFrequencies, attentionScaling, layer) ??
+    rope(first.product, positions_N, inverseFrequencies, rotation);
   const qkv_NH = keepFor(mode, 'qkv', rotated_NH);
   const attended_NA = keepFor(mode, 'attended', attention.apply(qkv_NH, layer, attentionInputs));
-  const middle_ND = keepFor(mode, 'middle', linear(attended_NA, weights.attentionOutput, { residual: first.residual }));
-  const second = residualRmsNorm(middle_ND, weights.postAttentionNorm, { epsilon });
+  const projected_ND = linear(attended_NA, weights.attentionOutput, {
+    residual: first.residual,
+    upcoming: { weight: weights.gateUp, gated: true },
+  });
+  const middle_ND = keepFor(mode, 'middle', projected_ND);
   const keepGateUp = keeps(mode, 'gateUp');
-  return feedForward(second.normalized, weights.gateUp, weights.down, { residual: second.residual, keepGateUp });
+  return residualFeedForward(middle_ND, weights.postAttentionNorm, weights.gateUp, weights.down, {
+    epsilon,
+    keepGateUp,
+  });
 }

@@ -1,4 +1,6 @@
 // Matrix products.
+#include <algorithm>
+
 #include "device_call.h"
 #include "xgen/error.h"
 
@@ -35,37 +37,78 @@ napi_value matMul(const DeviceCall& call) {
   return nullptr;
 }
 
-// rows, width, depth, x [rows,depth], weight [width,depth], residual [rows,width], y [rows,width], all of one type: x weight' + residual.
-napi_value linearAdd(const DeviceCall& call) {
+// x [rows,depth] as products read it: itself, or, with a norm's weight, normalised into a workspace.
+struct Normalized {
+  Workspace workspace;
+  ConstArray x;
+
+  Normalized(Context& context, const ConstArray& given, const ConstArray& norm, float epsilon, std::size_t rows, std::size_t depth)
+      : workspace(context, norm.data == nullptr ? 0 : product(product(rows, depth), element_bytes(given.type))), x(given) {
+    if (norm.data == nullptr || rows == 0 || depth == 0) return;
+    const Array y = {workspace.data(), given.type};
+    rms_norm(context.stream, given, {nullptr, given.type}, norm, y, {nullptr, given.type}, nullptr, rows, depth, epsilon);
+    x = y;
+  }
+};
+
+// Argument `at`, or none; the number of its elements; whether it is gated; how many bytes of it at most.
+Upcoming upcoming_of(const DeviceCall& call, std::size_t at) {
+  Upcoming upcoming;
+  if (call.absent(at)) return upcoming;
+  const std::size_t count = call.size(at + 1), stretches = call.boolean(at + 2) ? 2 : 1;
+  const Array weight = call.floating(at, count);
+  const std::size_t each = count / stretches * element_bytes(weight.type), wanted = std::min(each, call.size(at + 3) / stretches);
+  // One stretch is two, one after the other.
+  upcoming.bytes = stretches == 2 ? wanted : wanted / 2 / 16 * 16;
+  upcoming.from[0] = weight.data;
+  upcoming.from[1] = static_cast<const unsigned char*>(weight.data) + (stretches == 2 ? each : upcoming.bytes);
+  return upcoming;
+}
+
+// rows, width, depth, epsilon, x [rows,depth], norm [depth] or none, weight [width,depth], residual [rows,width] or none, y [rows,width], then what
+// upcoming_of takes: x weight' + residual. The residual is of the result's type.
+napi_value linear(const DeviceCall& call) {
   const std::size_t rows = call.size(0), width = call.size(1), depth = call.size(2), count = product(rows, width);
-  const Array x = call.floating(3, product(rows, depth)), weight = call.floating(4, product(width, depth));
-  const Array residual = call.floating(5, count), y = call.floating(6, count);
-  if (residual.type != y.type) throw Error("INVALID_ARGUMENT", "The residual and the result must be of one type.");
+  const float epsilon = call.real(3);
+  const Array x = call.floating(4, product(rows, depth)), norm = call.optional_floating(5, depth), weight = call.floating(6, product(width, depth));
+  const Array residual = call.optional_floating(7, count), y = call.floating(8, count);
+  if (residual.data != nullptr && residual.type != y.type) throw Error("INVALID_ARGUMENT", "The residual and the result must be of one type.");
   Context& context = call.context();
   if (depth == 0) {
-    copy_on_device(y.data, residual.data, count * element_bytes(y.type), context.stream);
+    const std::size_t bytes = count * element_bytes(y.type);
+    if (residual.data == nullptr) fill_bytes(y.data, 0, bytes, context.stream);
+    else copy_on_device(y.data, residual.data, bytes, context.stream);
     return nullptr;
   }
   const MatmulShape shape{rows, width, depth, false, true, depth, depth, width};
-  context.matmul.multiply(context.stream, shape, x, weight, y, true, context.float32_products, context.matmul_workspace(), residual.data);
+  const Upcoming upcoming = upcoming_of(call, 9);
+  if (norm.data != nullptr && x.type == weight.type && multiply_few_rows(context.stream, shape, x, weight, y, {residual.data, upcoming, norm, epsilon})) return nullptr;
+  const Normalized rows_of(context, x, norm, epsilon, rows, depth);
+  context.matmul.multiply(context.stream, shape, rows_of.x, weight, y, residual.data != nullptr, context.float32_products, context.matmul_workspace(),
+                          residual.data, upcoming);
   return nullptr;
 }
 
-// rows, width, depth, x [rows,depth], weight [2 width,depth] (gates first), y [rows,width], all of one type: silu(gate) * up.
+// rows, width, depth, epsilon, x [rows,depth], norm [depth] or none, weight [2 width,depth] (gates first), y [rows,width], all but the norm of one
+// type: silu(gate) * up.
 napi_value linearSwiglu(const DeviceCall& call) {
   const std::size_t rows = call.size(0), width = call.size(1), depth = call.size(2), count = product(rows, width);
-  const Array x = call.floating(3, product(rows, depth)), weight = call.floating(4, product(2 * width, depth)), y = call.floating(5, count);
+  const float epsilon = call.real(3);
+  const Array x = call.floating(4, product(rows, depth)), norm = call.optional_floating(5, depth), weight = call.floating(6, product(2 * width, depth)),
+              y = call.floating(7, count);
   if (count == 0) return nullptr;
   Context& context = call.context();
   MatmulShape shape{rows, width, depth, false, true, depth, depth, width};
-  if (y.type == x.type && multiply_few_rows_gated(context.stream, shape, x, weight, y)) return nullptr;
+  if (y.type == x.type && multiply_few_rows_gated(context.stream, shape, x, weight, y, {nullptr, {}, norm, epsilon})) return nullptr;
+  const Normalized rows_of(context, x, norm, epsilon, rows, depth);
+  if (norm.data != nullptr && y.type == x.type && multiply_few_rows_gated(context.stream, shape, rows_of.x, weight, y)) return nullptr;
   const Workspace both(context, product(2 * count, element_bytes(y.type)));
   const Array gate_up = {both.data(), y.type};
   shape.n = shape.row_c = 2 * width;
   if (depth == 0) {
     fill_bytes(gate_up.data, 0, 2 * count * element_bytes(y.type), context.stream);
   } else {
-    context.matmul.multiply(context.stream, shape, x, weight, gate_up, false, context.float32_products, context.matmul_workspace());
+    context.matmul.multiply(context.stream, shape, rows_of.x, weight, gate_up, false, context.float32_products, context.matmul_workspace());
   }
   swiglu(context.stream, gate_up, y, rows, width);
   return nullptr;
@@ -73,6 +116,6 @@ napi_value linearSwiglu(const DeviceCall& call) {
 
 }  // namespace
 
-const Registration kMatrixFunctions[] = {XGEN_REGISTER_DEVICE(matMul), XGEN_REGISTER_DEVICE(linearAdd), XGEN_REGISTER_DEVICE(linearSwiglu), {nullptr, nullptr}};
+const Registration kMatrixFunctions[] = {XGEN_REGISTER_DEVICE(matMul), XGEN_REGISTER_DEVICE(linear), XGEN_REGISTER_DEVICE(linearSwiglu), {nullptr, nullptr}};
 
 }  // namespace xgen::cuda::binding

@@ -120,6 +120,13 @@ napi_value fill(const DeviceCall& call) {
   return nullptr;
 }
 
+// count, by, x: in place.
+napi_value increment(const DeviceCall& call) {
+  const std::size_t count = call.size(0);
+  xgen::cuda::increment(call.stream(), call.int32(2, count), call.integer(1), count);
+  return nullptr;
+}
+
 // count, x, out, of any types.
 napi_value convertTo(const DeviceCall& call) {
   const std::size_t count = call.size(0);
@@ -190,6 +197,7 @@ napi_value copyRange(const DeviceCall& call) {
 const Registration kStockFunctions[] = {
     XGEN_REGISTER_DEVICE(binary),     XGEN_REGISTER_DEVICE(unary),         XGEN_REGISTER_DEVICE(addN),        XGEN_REGISTER_DEVICE(select),
     XGEN_REGISTER_DEVICE(reduceRows), XGEN_REGISTER_DEVICE(reduceColumns), XGEN_REGISTER_DEVICE(softmax),     XGEN_REGISTER_DEVICE(fill),
+    XGEN_REGISTER_DEVICE(increment),
     XGEN_REGISTER_DEVICE(convertTo),  XGEN_REGISTER_DEVICE(transpose),     XGEN_REGISTER_DEVICE(copyStrided), XGEN_REGISTER_DEVICE(copyRange),
     XGEN_REGISTER_DEVICE(cumulativeSum), XGEN_REGISTER_DEVICE(topK),       XGEN_REGISTER_DEVICE(oneHot),      {nullptr, nullptr},
 };

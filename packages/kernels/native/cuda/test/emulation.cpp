@@ -221,6 +221,11 @@ void set_order_seed(std::uint64_t seed) {
   processor().random.seed(seed);
 }
 
+std::int32_t stale(std::int32_t value) {
+  Processor& p = processor();
+  return p.order_seed != 0 && p.random() % 4 == 0 ? value + static_cast<std::int32_t>(p.random() % 5) - 2 : value;
+}
+
 void run(const char* operation, dim3 grid, unsigned threads, std::size_t shared_bytes, const std::function<void()>& kernel) {
   Processor& p = processor();
   p.operation = operation;

@@ -28,6 +28,15 @@ MatmulShape shape_of(const Size& size, std::size_t row_x) {
   return {size.rows, size.outputs, size.depth, false, true, row_x, size.depth, size.outputs};
 }
 
+std::vector<double> activated(const std::vector<double>& both, const Size& size) {
+  std::vector<double> y(size.rows * size.outputs);
+  for (std::size_t i = 0; i < y.size(); i++) {
+    const std::size_t at = i / size.outputs * 2 * size.outputs + i % size.outputs;
+    y[i] = both[at] / (1 + std::exp(-both[at])) * both[at + size.outputs];
+  }
+  return y;
+}
+
 void product_case(Context& c, const Size& size, ElementType type, bool gated) {
   const std::size_t row_x = size.depth + 8, matrices = gated ? 2 : 1;
   const Tensor x = c.floats((size.rows - 1) * row_x + size.depth, bf16), weight = c.floats(matrices * size.outputs * size.depth, bf16, 0.1);
@@ -35,15 +44,43 @@ void product_case(Context& c, const Size& size, ElementType type, bool gated) {
   const auto multiply = [&](auto... given) { return gated ? multiply_few_rows_gated(given...) : multiply_few_rows(given...); };
   c.check(multiply(nullptr, shape_of(size, row_x), x, weight, y), "taken");
   std::vector<double> expected = product(x, weight, size.rows, matrices * size.outputs, size.depth, row_x);
-  if (gated) {
-    std::vector<double> both = std::move(expected);
-    expected.resize(size.rows * size.outputs);
-    for (std::size_t i = 0; i < expected.size(); i++) {
-      const std::size_t at = i / size.outputs * 2 * size.outputs + i % size.outputs;
-      expected[i] = both[at] / (1 + std::exp(-both[at])) * both[at + size.outputs];
-    }
-  }
+  if (gated) expected = activated(expected, size);
   c.close("y", y, expected);
+}
+
+// With the norm inside: what it gives in float64, and what the norm's kernel and the product give one after the other, but for roundings.
+void normed_case(Context& c, const Size& size, ElementType norm_type, bool gated) {
+  const std::size_t row_x = size.depth + 8, matrices = gated ? 2 : 1;
+  constexpr float kEpsilon = 0.01f;
+  const Tensor x = c.floats((size.rows - 1) * row_x + size.depth, bf16), weight = c.floats(matrices * size.outputs * size.depth, bf16, 0.1);
+  const Tensor norm = c.floats(size.depth, norm_type), y = c.output(size.rows * size.outputs, bf16);
+  const Tensor normalized = c.output(size.rows * size.depth, bf16);
+  for (std::size_t r = 0; r < size.rows; r++) {
+    double squares = 0;
+    for (std::size_t i = 0; i < size.depth; i++) squares += x.at(r * row_x + i) * x.at(r * row_x + i);
+    const double inverse = 1 / std::sqrt(squares / static_cast<double>(size.depth) + kEpsilon);
+    for (std::size_t i = 0; i < size.depth; i++) write(normalized.as<void>(), bf16, r * size.depth + i, x.at(r * row_x + i) * inverse * norm.at(i));
+  }
+  FewRowsOptions options;
+  options.norm = norm;
+  options.epsilon = kEpsilon;
+  const auto multiply = [&](auto... given) { return gated ? multiply_few_rows_gated(given...) : multiply_few_rows(given...); };
+  c.check(multiply(nullptr, shape_of(size, row_x), x, weight, y, options), "taken");
+  std::vector<double> expected = product(normalized, weight, size.rows, matrices * size.outputs, size.depth, size.depth);
+  if (gated) expected = activated(expected, size);
+  c.close("y", y, expected);
+}
+
+// What is asked for early lies inside its array (the emulated device looks), and changes nothing.
+void upcoming_case(Context& c) {
+  const Size size = {2, 300, 520};
+  const Tensor x = c.floats(size.rows * size.depth, bf16), weight = c.floats(size.outputs * size.depth, bf16, 0.1), next = c.floats(2 * 10240, bf16);
+  const Tensor plain = c.output(size.rows * size.outputs, bf16), hinted = c.output(size.rows * size.outputs, bf16);
+  FewRowsOptions options;
+  options.upcoming = {{next.as<std::uint16_t>(), next.as<std::uint16_t>() + 10240}, 20480};
+  c.check(multiply_few_rows(nullptr, shape_of(size, size.depth), x, weight, plain), "taken");
+  c.check(multiply_few_rows(nullptr, shape_of(size, size.depth), x, weight, hinted, options), "taken with a hint");
+  c.equal("y", hinted, plain.values());
 }
 
 // The same bits whatever other rows there are.
@@ -59,6 +96,20 @@ void alone_case(Context& c, std::size_t outputs, std::size_t depth) {
     for (std::size_t i = 0; i < outputs; i++) expected.push_back(all.at(row * outputs + i));
     c.equal("a row alone", alone, expected);
   }
+}
+
+void alone_normed_case(Context& c, std::size_t outputs, std::size_t depth) {
+  constexpr std::size_t kRows = 8;
+  const Tensor x = c.floats(kRows * depth, bf16), weight = c.floats(outputs * depth, bf16), norm = c.floats(depth, f32), all = c.output(kRows * outputs, f32);
+  FewRowsOptions options;
+  options.norm = norm;
+  c.check(multiply_few_rows(nullptr, shape_of({kRows, outputs, depth}, depth), x, weight, all, options), "taken");
+  const Tensor alone = c.output(outputs, f32), own = c.output(depth, bf16);
+  for (std::size_t i = 0; i < depth; i++) write(own.as<void>(), bf16, i, x.at(5 * depth + i));
+  c.check(multiply_few_rows(nullptr, shape_of({1, outputs, depth}, depth), own, weight, alone, options), "taken");
+  std::vector<double> expected;
+  for (std::size_t i = 0; i < outputs; i++) expected.push_back(all.at(5 * outputs + i));
+  c.equal("a row alone", alone, expected);
 }
 
 void refused_case(Context& c) {
@@ -77,6 +128,10 @@ void refused_case(Context& c) {
   shape = shape_of({1, 16, 64}, 64);
   shape.batch = 2;
   refuses("a batch", shape, x, weight);
+  FewRowsOptions normed;
+  normed.norm = floats;
+  c.check(!multiply_few_rows(nullptr, shape_of({9, 16, 64}, 64), x, weight, y, normed), "9 rows to normalise");
+  c.check(!multiply_few_rows(nullptr, shape_of({1, 16, 4104}, 4104), x, weight, y, normed), "deep rows to normalise");
   refuses("an unaligned matrix", shape_of({1, 8, 64}, 64), x, {weight.as<std::uint16_t>() + 1, bf16});
 }
 
@@ -88,10 +143,15 @@ const bool registered = [] {
     for (const ElementType type : kFloatTypes) {
       Register("few rows product " + name + " " + name_of(type), [=](Context& c) { product_case(c, size, type, false); });
       Register("few rows gated product " + name + " " + name_of(type), [=](Context& c) { product_case(c, size, type, true); });
+      if (size.rows > 8 || size.depth > 4096) continue;
+      Register("few rows product with norm " + name + " " + name_of(type), [=](Context& c) { normed_case(c, size, type, false); });
+      Register("few rows gated product with norm " + name + " " + name_of(type), [=](Context& c) { normed_case(c, size, type, true); });
     }
   }
   Register("few rows product of a row alone", [](Context& c) { alone_case(c, 70, 1000); });
   Register("few rows product of a row alone, many outputs", [](Context& c) { alone_case(c, 600, 136); });
+  Register("few rows product alone with norm", [](Context& c) { alone_normed_case(c, 40, 1096); });
+  Register("few rows product with something upcoming", upcoming_case);
   Register("few rows product refuses", refused_case);
   return true;
 }();

@@ -2,42 +2,85 @@
  * The linear layer and its gradients. The weight's gradient is summed in float32 and stored as the activations are, as PyTorch's autocast
  * does: it is rounded once, and costs half the bytes when it is written, measured and applied.
  */
+import type { TensorInfo } from '@tensorflow/tfjs-core';
 import * as names from '../../kernel-names';
 import { KernelsError } from '../../kernels-error';
-import { checkInfos } from '../../native/check-infos';
+import { checkInfos, sizeBetween } from '../../native/check-infos';
+import type { CudaBackend } from '../cuda-backend';
 import { type CudaKernel, defineKernel } from '../kernel-definition';
-import { float32 } from '../physical-type';
+import { float32, type FloatingType } from '../physical-type';
+
+/**
+ * How much of an upcoming weight is asked for: with what a decoding step reads meanwhile it must fit an H100's second-level cache of 50 MB, some of
+ * which holds things twice.
+ */
+const upcomingBytes = 24 * 2 ** 20;
+
+/** y = x · weightᵀ with what may go into its kernel. */
+function product(
+  backend: CudaBackend,
+  { x, weight, residual, norm, upcoming }: names.XgLinearInputs & { residual?: TensorInfo; norm?: TensorInfo },
+  {
+    type = backend.activationType,
+    epsilon = 0,
+    upcomingGated = false,
+  }: { type?: FloatingType; epsilon?: number; upcomingGated?: boolean },
+): TensorInfo {
+  const { N, I, O } = checkInfos(['x', x, 'float32', 'N', 'I'], ['weight', weight, 'float32', 'O', 'I']);
+  if (residual !== undefined) checkInfos(['residual', residual, 'float32', N, O]);
+  if (norm !== undefined) checkInfos(['norm', norm, 'float32', I]);
+  const y = backend.create([N, O], type);
+  const source = backend.arrayAs(x, backend.activationType);
+  const added = residual === undefined ? 0 : backend.arrayAs(residual, type);
+  const normWeight = norm === undefined ? 0 : backend.array(norm);
+  const next = upcoming === undefined ? 0 : backend.weight(upcoming);
+  const count = upcoming === undefined ? 0 : sizeBetween(upcoming.shape, 0);
+  backend.addon.linear(
+    ...[N, O, I, epsilon],
+    ...[source, normWeight, backend.weight(weight), added, y.handle],
+    ...[next, count, upcomingGated, upcomingBytes],
+  );
+  return y.info;
+}
 
 const linear = defineKernel<names.XgLinearInputs, names.XgLinearAttrs>(
   names.XgLinear,
-  ({ x, weight }, attributes, backend) => {
-    const { N, I, O } = checkInfos(['x', x, 'float32', 'N', 'I'], ['weight', weight, 'float32', 'O', 'I']);
-    const type = backend.activationType;
-    const y = backend.create([N, O], attributes.float32Output ? float32 : type);
-    const [source, matrix] = [backend.arrayAs(x, type), backend.weight(weight)];
-    backend.addon.matMul(1, false, false, N, O, I, false, true, source, matrix, y.handle);
-    return [y.info];
-  },
+  (inputs, { float32Output = false, upcomingGated }, backend) => [
+    product(backend, inputs, { type: float32Output ? float32 : backend.activationType, upcomingGated }),
+  ],
 );
 
-const linearAdd = defineKernel<names.XgLinearAddInputs>(names.XgLinearAdd, ({ x, weight, residual }, _, backend) => {
-  const { N, I, O } = checkInfos(['x', x, 'float32', 'N', 'I'], ['weight', weight, 'float32', 'O', 'I']);
-  checkInfos(['residual', residual, 'float32', N, O]);
-  const type = backend.activationType;
-  const y = backend.create([N, O], type);
-  const [source, added] = [backend.arrayAs(x, type), backend.arrayAs(residual, type)];
-  backend.addon.linearAdd(N, O, I, source, backend.weight(weight), added, y.handle);
-  return [y.info];
-});
+const linearAdd = defineKernel<names.XgLinearAddInputs, names.XgLinearAddAttrs>(
+  names.XgLinearAdd,
+  (inputs, { upcomingGated }, backend) => [product(backend, inputs, { upcomingGated })],
+);
 
-const linearSwiglu = defineKernel<names.XgLinearSwigluInputs>(names.XgLinearSwiglu, ({ x, weight }, _, backend) => {
+function gatedProduct(
+  backend: CudaBackend,
+  { x, weight, norm }: names.XgLinearSwigluInputs & { norm?: TensorInfo },
+  epsilon: number,
+): TensorInfo {
   const { N, I, W } = checkInfos(['x', x, 'float32', 'N', 'I'], ['weight', weight, 'float32', 'W', 'I']);
   if (W % 2 !== 0) throw new KernelsError('WRONG_SHAPE', `weight has ${W} rows, an odd number.`, { value: W });
+  if (norm !== undefined) checkInfos(['norm', norm, 'float32', I]);
   const type = backend.activationType;
   const y = backend.create([N, W / 2], type);
-  backend.addon.linearSwiglu(N, W / 2, I, backend.arrayAs(x, type), backend.weight(weight), y.handle);
-  return [y.info];
-});
+  const normWeight = norm === undefined ? 0 : backend.array(norm);
+  const source = backend.arrayAs(x, type);
+  backend.addon.linearSwiglu(N, W / 2, I, epsilon, source, normWeight, backend.weight(weight), y.handle);
+  return y.info;
+}
+
+const linearSwiglu = defineKernel<names.XgLinearSwigluInputs>(names.XgLinearSwiglu, (inputs, _, backend) => [
+  gatedProduct(backend, inputs, 0),
+]);
+
+const rmsNormLinear = defineKernel<names.XgRmsNormLinearInputs, names.XgRmsNormLinearAttrs>(
+  names.XgRmsNormLinear,
+  (inputs, { epsilon, gated }, backend) => [
+    gated ? gatedProduct(backend, inputs, epsilon) : product(backend, inputs, { epsilon }),
+  ],
+);
 
 const linearGrad = defineKernel<names.XgLinearGradInputs, names.XgLinearGradAttrs>(
   names.XgLinearGrad,
@@ -61,4 +104,4 @@ const linearGrad = defineKernel<names.XgLinearGradInputs, names.XgLinearGradAttr
   },
 );
 
-export const linearKernels: readonly CudaKernel[] = [linear, linearAdd, linearSwiglu, linearGrad];
+export const linearKernels: readonly CudaKernel[] = [linear, linearAdd, linearSwiglu, rmsNormLinear, linearGrad];

@@ -1,4 +1,4 @@
-/** Cross-entropy from hidden states, the optimizer, the gradient norm, and sampling. */
+/** Cross-entropy from hidden states, the optimizer, the gradient norm, sampling, and counters. */
 import type { TensorInfo } from '@tensorflow/tfjs-core';
 import * as names from '../../kernel-names';
 import { KernelsError } from '../../kernels-error';
@@ -7,6 +7,15 @@ import type { Handle } from '../addon';
 import type { CudaBackend } from '../cuda-backend';
 import { type CudaKernel, defineKernel } from '../kernel-definition';
 import { float32, int32, isFloating } from '../physical-type';
+
+const increment = defineKernel<names.XgIncrementInputs, names.XgIncrementAttrs>(
+  names.XgIncrement,
+  ({ variable }, { by }, backend) => {
+    const { N } = checkInfos(['variable', variable, 'int32', 'N']);
+    backend.addon.increment(N, by, backend.writable(variable));
+    return [];
+  },
+);
 
 const linearCrossEntropy = defineKernel<names.XgLinearCrossEntropyInputs, names.XgLinearCrossEntropyAttrs>(
   names.XgLinearCrossEntropy,
@@ -205,4 +214,5 @@ export const trainingKernels: readonly CudaKernel[] = [
   adamW,
   globalNorm,
   sampleTokens,
+  increment,
 ];

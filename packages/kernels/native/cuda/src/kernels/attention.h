@@ -60,16 +60,21 @@ struct PagedSequence {
   std::int32_t context_given;
   bool bad;
 };
-__device__ __forceinline__ PagedSequence paged_sequence(const Pages& pages, unsigned sequence, std::int64_t tokens) {
-  std::int64_t first = pages.cumulative_query_lengths[sequence], last = pages.cumulative_query_lengths[sequence + 1];
+// `read` loads an integer.
+template <class Read>
+__device__ __forceinline__ PagedSequence paged_sequence(const Pages& pages, unsigned sequence, std::int64_t tokens, Read read) {
+  std::int64_t first = read(pages.cumulative_query_lengths + sequence), last = read(pages.cumulative_query_lengths + sequence + 1);
   first = first < 0 ? 0 : (first > tokens ? tokens : first);
   last = last < first ? first : (last > tokens ? tokens : last);
-  const std::int32_t context = pages.context_lengths[sequence];
+  const std::int32_t context = read(pages.context_lengths + sequence);
   const std::int64_t room = std::int64_t{pages.max_blocks} * pages.block_size;
   PagedSequence s = {first, static_cast<std::int32_t>(last - first), context, context, false};
   s.bad = context != kUnused && (context < s.queries || context > room);
   if (context == kUnused || s.bad) s.context = 0;
   return s;
+}
+__device__ __forceinline__ PagedSequence paged_sequence(const Pages& pages, unsigned sequence, std::int64_t tokens) {
+  return paged_sequence(pages, sequence, tokens, [](const std::int32_t* from) { return *from; });
 }
 // The cache's row of a position, or -1 where the table is wrong.
 __device__ __forceinline__ std::int64_t paged_row(const Pages& pages, unsigned sequence, unsigned position) {

@@ -280,6 +280,13 @@ void with_bits(ElementType type, F&& f) {
 unsigned single_grid(const char* name, std::size_t count) { return grid_of(name, divide_up(count, kThreads)); }
 unsigned vector_grid(const char* name, std::size_t count) { return grid_of(name, divide_up(count, kThreads * kVector)); }
 
+// Wraps, as integers of 32 bits do in tfjs.
+__global__ void __launch_bounds__(kThreads) increment_kernel(std::int32_t* x, std::int32_t by, std::size_t count) {
+  follow_previous();
+  const std::size_t i = static_cast<std::size_t>(blockIdx.x) * kThreads + threadIdx.x;
+  if (i < count) x[i] = static_cast<std::int32_t>(static_cast<std::uint32_t>(x[i]) + static_cast<std::uint32_t>(by));
+}
+
 }  // namespace
 
 void binary(Stream stream, BinaryOperation operation, ConstArray a, ConstArray b, Array out, std::size_t count, Repeat repeat_a,
@@ -321,6 +328,11 @@ void select(Stream stream, const std::uint8_t* condition, ConstArray a, ConstArr
     using T = decltype(bits);
     launch(name, select_kernel<T>, single_grid(name, count), kThreads, 0, stream, condition, typed<T>(a), typed<T>(b), typed<T>(out), count);
   });
+}
+
+void increment(Stream stream, std::int32_t* x, std::int32_t by, std::size_t count) {
+  constexpr const char* name = "increment";
+  launch_early(name, increment_kernel, single_grid(name, count), kThreads, 0, stream, x, by, count);
 }
 
 void fill(Stream stream, Array out, double value, std::size_t count) {

@@ -8,8 +8,13 @@
 //   matrices fill the device as well, and a result is the same whatever the number of rows or blocks;
 // - the tensor cores multiply (mma.sync, the weights as the left operand, eight rows of x as columns). The order of the depth within a
 //   product is free, so that one 16-byte piece of a lane is what two products want of it, for x and weights alike: no shuffling;
-// - before the kernel's inputs exist (launch.h) it asks for its first weights to be brought into the second-level cache.
-// x comes through the first-level cache, each warp's next chunk while it works on one.
+// - before the kernel's inputs exist (launch.h) it asks for its first weights to be brought into the second-level cache, then for what the
+//   caller says is wanted soon after (Upcoming): a decoding step has a chain of small kernels around attention that leaves the memory idle
+//   for 10 us or more a layer. From there on each block asks for its next tile when it begins one: while it reads from that cache what came
+//   before the kernel began, the memory goes on with the rest;
+// - with a norm's weight, a block normalises the rows of x itself, into shared memory, with its first weights on their way: a few
+//   kilobytes that all blocks read, instead of a kernel before this one.
+// Otherwise x comes through the first-level cache, each warp's next chunk while it works on one.
 #include <algorithm>
 
 #include "mma.h"
@@ -25,7 +30,10 @@ constexpr unsigned kWarps = kThreads / kWarp;
 constexpr unsigned kGroup = 16;             // outputs of one product of the tensor cores
 constexpr unsigned kColumns = 8;            // rows of x of one
 constexpr unsigned kDepth = 64;             // elements of a chunk: a line of 128 bytes of each row of weights
-constexpr unsigned kPrefetched = 96 << 10;  // bytes of a block
+// Bytes that all blocks together ask for before a tile. The second-level cache of an H100 holds 50 MB, some of it twice, once for each of its
+// halves; what was read is not wanted again and goes first.
+constexpr std::size_t kPrefetched = std::size_t{24} << 20;
+constexpr unsigned kPiece = 4 << 10;  // bytes of one request for what is wanted later
 constexpr std::size_t kMostRows = 32;
 constexpr std::size_t kMostDeepRows = 8;    // where x is too deep for the first-level cache: each tile reads all of it again
 constexpr std::size_t kDeep = 4096;
@@ -38,6 +46,12 @@ struct FewRows {
   ElementType y_type;
   unsigned rows, outputs, depth, tiles;
   std::size_t row_x, row_weight, row_y;
+  unsigned prefetched;   // bytes of each row of weights that are asked for before its tile
+  unsigned pieces;       // of each stretch of `upcoming`
+  const unsigned char* upcoming[2];
+  const void* norm;  // the norm's weight, or null
+  ElementType norm_type;
+  float epsilon;
 };
 
 // Sizes of a kernel's tiles and of its shared memory.
@@ -47,19 +61,64 @@ struct Layout {
   static constexpr unsigned kPieces = Groups * 4;                // of 16 bytes, of a lane and chunk
   static constexpr unsigned kSumRow = Parts * kColumns + 2;      // so that neither side of the exchange meets in few banks
   static constexpr std::size_t kRingBytes = std::size_t{kThreads} * kStages * kPieces * 16;
-  static constexpr std::size_t kBytes = kRingBytes + std::size_t{kWarps} * Groups * kGroup * kSumRow * sizeof(float);
+  static constexpr std::size_t kSumBytes = std::size_t{kWarps} * Groups * kGroup * kSumRow * sizeof(float);
+  static constexpr std::size_t kBytes = kRingBytes + kSumBytes;
 };
 
 // As it would be after being stored.
 __device__ __forceinline__ float stored(float x, ElementType type) { return type == ElementType::bfloat16 ? low_bfloat16(pack_bfloat16(x, 0.0f)) : x; }
 
+// The rows of x over their root mean square, times the norm's weight, as the norm's own kernel (norm.cu) would store them. `scratch`: a float
+// for each warp and row. Whatever rows there are, a row's sum has one order.
+__device__ __forceinline__ void normalize_rows(const FewRows& a, float* scratch, bfloat16* to) {
+  const unsigned warp = threadIdx.x / kWarp;
+  float squares[kColumns] = {};
+  for (unsigned at = threadIdx.x * kVector; at < a.depth; at += kThreads * kVector) {
+    Packed8<bfloat16> x[kColumns];
+#pragma unroll
+    for (unsigned r = 0; r < kColumns; r++) {
+      if (r < a.rows) x[r] = load_packed8(a.x + r * a.row_x + at);
+    }
+#pragma unroll
+    for (unsigned r = 0; r < kColumns; r++) {
+      if (r >= a.rows) continue;
+      const Floats8 own = unpack8(x[r]);
+#pragma unroll
+      for (unsigned j = 0; j < kVector; j++) squares[r] += own.v[j] * own.v[j];
+    }
+  }
+#pragma unroll
+  for (unsigned r = 0; r < kColumns; r++) {
+    if (r >= a.rows) continue;
+    squares[r] = warp_reduce(squares[r], Add{});
+    if (threadIdx.x % kWarp == 0) scratch[warp * kColumns + r] = squares[r];
+  }
+  __syncthreads();
+  for (unsigned at = threadIdx.x * kVector; at < a.depth; at += kThreads * kVector) {
+    const Floats8 w = load8(a.norm, a.norm_type, at);
+    for (unsigned r = 0; r < a.rows; r++) {
+      float total = 0.0f;
+#pragma unroll
+      for (unsigned i = 0; i < kWarps; i++) total += scratch[i * kColumns + r];
+      const float inverse = rsqrtf(total / static_cast<float>(a.depth) + a.epsilon);
+      Floats8 x = load8(a.x + r * a.row_x + at);
+#pragma unroll
+      for (unsigned j = 0; j < kVector; j++) x.v[j] *= inverse * w.v[j];
+      store8(to + r * a.depth + at, x);
+    }
+  }
+  __syncthreads();
+}
+
 // Tile t has outputs 16 Groups t ... of the weights' rows; `gated`: rows 16 t ... and those `outputs` further, whose results g and u become
-// g sigmoid(g) u. x has at most 8 Parts rows. Shared memory: the ring [warp][stage][piece][lane], then sums [warp][output][row of x].
-template <unsigned Groups, unsigned Parts, bool gated>
+// g sigmoid(g) u. x has at most 8 Parts rows. Shared memory: the ring [warp][stage][piece][lane], then sums [warp][output][row of x], then, if
+// `normed`, the normalised rows.
+template <unsigned Groups, unsigned Parts, bool gated, bool normed>
 __global__ void __launch_bounds__(kThreads, Groups == 1 ? 2 : 1) few_rows_kernel(FewRows a) {
   using Sizes = Layout<Groups, Parts>;
   constexpr unsigned kStages = Sizes::kStages, kPieces = Sizes::kPieces, kSumRow = Sizes::kSumRow;
   static_assert(!gated || Groups == 2);
+  static_assert(!normed || Parts == 1);
   XGEN_DYNAMIC_SHARED(shared);
   const unsigned warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp, g = lane / 4, t = lane % 4;
   uint4* const ring = reinterpret_cast<uint4*>(shared) + warp * kStages * kPieces * kWarp + lane;
@@ -71,13 +130,19 @@ __global__ void __launch_bounds__(kThreads, Groups == 1 ? 2 : 1) few_rows_kernel
     return std::size_t{output_of(tile, i)} + (gated && i >= kGroup ? std::size_t{a.outputs} : 0);
   };
 
-  if (threadIdx.x < Groups * kGroup && output_of(blockIdx.x, threadIdx.x) < a.outputs) {
-    constexpr unsigned kMost = kPrefetched / (Groups * kGroup);
-    const unsigned bytes = a.depth * unsigned{sizeof(bfloat16)};
-    prefetch(a.weight + row_of(blockIdx.x, threadIdx.x) * a.row_weight, bytes < kMost ? bytes : kMost);
+  const auto prefetch_tile = [&](unsigned tile) {
+    if (threadIdx.x < Groups * kGroup && tile < a.tiles && output_of(tile, threadIdx.x) < a.outputs) {
+      prefetch(a.weight + row_of(tile, threadIdx.x) * a.row_weight, a.prefetched);
+    }
+  };
+  prefetch_tile(blockIdx.x);
+  for (unsigned i = threadIdx.x * gridDim.x + blockIdx.x; i < a.pieces; i += kThreads * gridDim.x) {
+#pragma unroll
+    for (const unsigned char* const stretch : a.upcoming) prefetch(stretch + std::size_t{i} * kPiece, kPiece);
   }
   wait_for_previous();
 
+  const std::uint64_t policy = once_read();
   // Copies the chunk at (tile, chunk), and goes on to the warp's next one.
   unsigned next_tile = warp < chunks ? blockIdx.x : a.tiles, next_chunk = warp, next_stage = 0;
   const auto copy_next = [&] {
@@ -86,8 +151,8 @@ __global__ void __launch_bounds__(kThreads, Groups == 1 ? 2 : 1) few_rows_kernel
       for (unsigned i = 0; i < kPieces; i++) {
         const unsigned output = i / 2 * 8 + g, at = next_chunk * kDepth + i % 2 * 32 + t * kChunk;
         const bool there = output_of(next_tile, output) < a.outputs && at < a.depth;
-        copy_chunk(reinterpret_cast<bfloat16*>(ring + (next_stage * kPieces + i) * kWarp),
-                   there ? a.weight + row_of(next_tile, output) * a.row_weight + at : a.weight, there);
+        copy_chunk_once(reinterpret_cast<bfloat16*>(ring + (next_stage * kPieces + i) * kWarp),
+                        there ? a.weight + row_of(next_tile, output) * a.row_weight + at : a.weight, there, policy);
       }
       next_stage = next_stage + 1 == kStages ? 0 : next_stage + 1;
       next_chunk += kWarps;
@@ -102,6 +167,8 @@ __global__ void __launch_bounds__(kThreads, Groups == 1 ? 2 : 1) few_rows_kernel
   struct Rows {
     uint4 part[Parts][2];
   };
+  const bfloat16* const x_rows = normed ? reinterpret_cast<const bfloat16*>(shared + Sizes::kBytes) : a.x;
+  const std::size_t row_x = normed ? a.depth : a.row_x;
   const auto load_rows = [&](unsigned chunk) {
     Rows x;
 #pragma unroll
@@ -109,17 +176,25 @@ __global__ void __launch_bounds__(kThreads, Groups == 1 ? 2 : 1) few_rows_kernel
 #pragma unroll
       for (unsigned half = 0; half < 2; half++) {
         const unsigned row = p * kColumns + g, at = chunk * kDepth + half * 32 + t * kChunk;
-        x.part[p][half] = row < a.rows && at < a.depth ? load_aligned<uint4>(a.x + row * a.row_x + at) : make_uint4(0, 0, 0, 0);
+        x.part[p][half] = row < a.rows && at < a.depth ? load_aligned<uint4>(x_rows + row * row_x + at) : make_uint4(0, 0, 0, 0);
       }
     }
     return x;
   };
 
-  Rows following = load_rows(warp);
+  if constexpr (normed) {
 #pragma unroll
-  for (unsigned s = 0; s + 1 < kStages; s++) copy_next();
+    for (unsigned s = 0; s + 1 < kStages; s++) copy_next();
+    normalize_rows(a, sums, reinterpret_cast<bfloat16*>(shared + Sizes::kBytes));
+  }
+  Rows following = load_rows(warp);
+  if constexpr (!normed) {
+#pragma unroll
+    for (unsigned s = 0; s + 1 < kStages; s++) copy_next();
+  }
   unsigned stage = 0;
   for (unsigned tile = blockIdx.x; tile < a.tiles; tile += gridDim.x) {
+    prefetch_tile(tile + gridDim.x);
     float c[Groups][Parts][4] = {};
     for (unsigned chunk = warp; chunk < chunks; chunk += kWarps) {
       copy_next();
@@ -181,44 +256,56 @@ bool run(Stream stream, FewRows a, std::size_t blocks_a_processor) {
   const unsigned outputs = gated ? kGroup : Groups * kGroup;
   a.tiles = (a.outputs + outputs - 1) / outputs;
   const unsigned grid = static_cast<unsigned>(std::min<std::size_t>(a.tiles, multiprocessors() * blocks_a_processor));
-  const auto with_parts = [&](auto parts) {
+  a.prefetched = static_cast<unsigned>(std::min(a.depth * sizeof(bfloat16), kPrefetched / (std::size_t{grid} * Groups * kGroup) / 16 * 16));
+  const auto with_parts = [&](auto parts, auto normed) {
     constexpr unsigned kParts = decltype(parts)::value;
-    constexpr std::size_t kBytes = Layout<Groups, kParts>::kBytes;
-    if (kBytes > most_shared_bytes()) return false;
-    launch_early(kName, few_rows_kernel<Groups, kParts, gated>, grid, kThreads, kBytes, stream, a);
+    constexpr bool kNormed = decltype(normed)::value;
+    const std::size_t bytes = Layout<Groups, kParts>::kBytes + (kNormed ? std::size_t{a.rows} * a.depth * sizeof(bfloat16) : 0);
+    if (bytes > most_shared_bytes()) return false;
+    launch_early(kName, few_rows_kernel<Groups, kParts, gated, kNormed>, grid, kThreads, bytes, stream, a);
     return true;
   };
-  if (a.rows <= kColumns) return with_parts(std::integral_constant<unsigned, 1>{});
-  if (a.rows <= 2 * kColumns) return with_parts(std::integral_constant<unsigned, 2>{});
-  return with_parts(std::integral_constant<unsigned, 4>{});
+  const auto one = std::integral_constant<unsigned, 1>{};
+  if (a.norm != nullptr) return a.rows <= kColumns && with_parts(one, std::true_type{});
+  if (a.rows <= kColumns) return with_parts(one, std::false_type{});
+  if (a.rows <= 2 * kColumns) return with_parts(std::integral_constant<unsigned, 2>{}, std::false_type{});
+  return with_parts(std::integral_constant<unsigned, 4>{}, std::false_type{});
 }
 
 bool aligned(const void* pointer, std::size_t row) { return reinterpret_cast<std::uintptr_t>(pointer) % 16 == 0 && row % kChunk == 0; }
 
-bool takes(const MatmulShape& shape, const ConstArray& x, const ConstArray& weight) {
-  const std::size_t most = shape.k > kDeep ? kMostDeepRows : kMostRows;
+bool takes(const MatmulShape& shape, const ConstArray& x, const ConstArray& weight, const FewRowsOptions& options) {
+  const std::size_t most = shape.k > kDeep || options.norm.data != nullptr ? kMostDeepRows : kMostRows;
   return x.type == ElementType::bfloat16 && weight.type == ElementType::bfloat16 && !shape.transposed_a && shape.transposed_b && shape.batch == 1 &&
          shape.m > 0 && shape.m <= most && shape.n > 0 && shape.n <= (std::size_t{1} << 30) && shape.k > 0 && shape.k % kChunk == 0 &&
-         shape.k <= (std::size_t{1} << 30) && aligned(x.data, shape.row_a) && aligned(weight.data, shape.row_b);
+         shape.k <= (std::size_t{1} << 30) && aligned(x.data, shape.row_a) && aligned(weight.data, shape.row_b) &&
+         (options.norm.data == nullptr || (aligned(options.norm.data, 0) && shape.k <= kDeep));
 }
 
-FewRows arguments(const MatmulShape& shape, ConstArray x, ConstArray weight, Array y, const void* addend = nullptr) {
-  return {typed<bfloat16>(x), typed<bfloat16>(weight), y.data, addend, y.type, static_cast<unsigned>(shape.m), static_cast<unsigned>(shape.n),
-          static_cast<unsigned>(shape.k), 0, shape.row_a, shape.row_b, shape.row_c};
+FewRows arguments(const MatmulShape& shape, ConstArray x, ConstArray weight, Array y, const FewRowsOptions& options) {
+  FewRows a = {typed<bfloat16>(x), typed<bfloat16>(weight), y.data, options.addend, y.type, static_cast<unsigned>(shape.m), static_cast<unsigned>(shape.n),
+               static_cast<unsigned>(shape.k), 0, shape.row_a, shape.row_b, shape.row_c, 0, 0, {nullptr, nullptr}, options.norm.data, options.norm.type, options.epsilon};
+  const Upcoming& upcoming = options.upcoming;
+  a.pieces = static_cast<unsigned>(upcoming.bytes / kPiece);
+  for (unsigned i = 0; i < 2; i++) {
+    a.upcoming[i] = static_cast<const unsigned char*>(upcoming.from[i]);
+    if (!aligned(upcoming.from[i], 0)) a.pieces = 0;
+  }
+  return a;
 }
 
 }  // namespace
 
-bool multiply_few_rows(Stream stream, const MatmulShape& shape, ConstArray a, ConstArray b, Array c, const void* addend) {
-  if (!takes(shape, a, b)) return false;
-  const FewRows given = arguments(shape, a, b, c, addend);
+bool multiply_few_rows(Stream stream, const MatmulShape& shape, ConstArray a, ConstArray b, Array c, const FewRowsOptions& options) {
+  if (!takes(shape, a, b, options)) return false;
+  const FewRows given = arguments(shape, a, b, c, options);
   // Two groups a tile halve what is read of x; with one there are twice the tiles to go round.
   if (shape.n >= 2 * 2 * kGroup * multiprocessors() && run<2, false>(stream, given, 1)) return true;
   return run<1, false>(stream, given, 2);
 }
 
-bool multiply_few_rows_gated(Stream stream, const MatmulShape& shape, ConstArray a, ConstArray b, Array c) {
-  return takes(shape, a, b) && run<2, true>(stream, arguments(shape, a, b, c), 1);
+bool multiply_few_rows_gated(Stream stream, const MatmulShape& shape, ConstArray a, ConstArray b, Array c, const FewRowsOptions& options) {
+  return takes(shape, a, b, options) && run<2, true>(stream, arguments(shape, a, b, c, options), 1);
 }
 
 }  // namespace xgen::cuda

@@ -87,6 +87,24 @@ __device__ __forceinline__ void copy_chunk(bfloat16* to, const bfloat16* from, b
   asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(valid ? 16 : 0) : "memory");
 #endif
 }
+// Likewise, of what is read once: the second-level cache may drop it first. `policy` is once_read()'s.
+__device__ __forceinline__ void copy_chunk_once(bfloat16* to, const bfloat16* from, bool valid, [[maybe_unused]] std::uint64_t policy) {
+#ifdef XGEN_CUDA_EMULATION
+  copy_chunk(to, from, valid);
+#else
+  asm volatile("cp.async.cg.shared.global.L2::cache_hint.L2::128B [%0], [%1], 16, %2, %3;" ::"r"(shared_address(to)), "l"(from), "r"(valid ? 16 : 0), "l"(policy)
+               : "memory");
+#endif
+}
+__device__ __forceinline__ std::uint64_t once_read() {
+#ifdef XGEN_CUDA_EMULATION
+  return 0;
+#else
+  std::uint64_t policy;
+  asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+  return policy;
+#endif
+}
 // Four bytes, likewise.
 template <class T>
 __device__ __forceinline__ void copy_word(T* to, const T* from, bool valid) {

@@ -6,6 +6,10 @@
 // A sequence's keys are split over as many blocks as fill the device once; the split's length follows from the lengths in device memory,
 // so that a graph can be replayed while they grow. The block of a sequence and head that is done last merges its splits, in their order.
 //
+// A short context is bound by latency: a chain of lengths, tables, keys, and a merge. So before its inputs are known to be up to date a block reads the
+// lengths and tables as they are, guesses from them where its first keys lie, and asks for those to be brought into the second-level cache;
+// afterwards it loads from there at once, and reads the lengths and tables beside: only where they tell otherwise does it load again.
+//
 // Sequences with more than a few new tokens (a prefill, or a chunk of one) take the tiles of attention_mma.cu and attention_general.cu.
 #include "attention.h"
 
@@ -21,6 +25,8 @@ constexpr std::size_t kFew = 4;         // new tokens of a sequence that the dec
 constexpr std::size_t kLeastKeys = 64;  // of a split
 constexpr std::size_t kMostKeys = 8192;
 constexpr std::size_t kMostSplits = 64;
+constexpr unsigned kAhead = 16;         // splits whose results are loaded together
+constexpr unsigned kLine = 128;         // bytes of the caches' lines
 constexpr std::size_t kBlocksEach = 2;  // that a processor holds at once, whatever the kernel's registers
 
 // What is launched: known from sizes alone.
@@ -128,7 +134,8 @@ struct alignas(8) Statistic {
 };
 
 // What another block of this grid has written and announced: from the second-level cache, as the first-level cache may hold what was there before.
-__device__ __forceinline__ float load_shared_result(const float* from) {
+template <class T>
+__device__ __forceinline__ T load_shared_result(const T* from) {
 #ifdef XGEN_CUDA_EMULATION
   return *from;
 #else
@@ -163,20 +170,80 @@ __global__ void __launch_bounds__(kThreads) decode_kernel(Decode<Q, K> call) {
   constexpr unsigned lanes = Size / kVector, stride = kWarps * (kWarp / lanes), tile = stride * kUnroll;
   XGEN_SHARED(float, warp_sums, kWarps * Rows * Size);
   XGEN_SHARED(Statistic, warp_statistics, kWarps * Rows);
-  follow_previous();
+  allow_next();
   const Heads& heads = call.a.heads;
   const Pages& pages = call.a.pages;
   const unsigned head = blockIdx.x % heads.key_value_heads, at = blockIdx.x / heads.key_value_heads;
   const unsigned sequence = at % pages.sequences, split = at / pages.sequences;
   const unsigned warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
   const unsigned own = warp * (kWarp / lanes) + lane / lanes, d = lane % lanes * kVector;
-  const PagedSequence lengths = paged_sequence(pages, sequence, static_cast<std::int64_t>(call.a.tokens));
-  if (split == 0 && head == 0 && threadIdx.x == 0) check_sequence(pages, sequence, static_cast<std::int64_t>(call.a.tokens), call.error);
-  if (lengths.queries == 0 || (!call.by_token && lengths.queries > static_cast<std::int32_t>(kFew))) return;
+  const std::int64_t tokens = static_cast<std::int64_t>(call.a.tokens);
 
+  struct Span {
+    unsigned begin, end;
+  };
+  const auto span_of = [&](const PagedSequence& lengths) -> Span {
+    const unsigned context = static_cast<unsigned>(lengths.context);
+    const unsigned length = ((context + call.splits - 1) / call.splits + tile - 1) / tile * tile;
+    const unsigned begin = split * length < context ? split * length : context;
+    return {begin, begin + length < context ? begin + length : context};
+  };
+  // The lane's keys of the tile at p0, whose blocks the table names: `blocks`, or kUnused past the end.
+  const auto block_of = [&](unsigned position) { return call.block_shift >= 0 ? position >> call.block_shift : position / pages.block_size; };
+  const auto look_up = [&](std::int32_t(&blocks)[kUnroll], unsigned p0, unsigned end, auto read) {
+#pragma unroll
+    for (unsigned u = 0; u < kUnroll; u++) {
+      const unsigned position = p0 + u * stride + own;
+      blocks[u] = position < end ? read(pages.block_tables + std::size_t{sequence} * pages.max_blocks + block_of(position)) : kUnused;
+    }
+  };
+  const auto is_there = [&](std::int32_t block) { return block >= 0 && static_cast<unsigned>(block) < pages.cache_blocks; };
+  const auto offset_of = [&](std::int32_t block, unsigned position) {
+    const std::size_t row = std::size_t{static_cast<unsigned>(block)} * pages.block_size + (position - block_of(position) * pages.block_size);
+    return (row * heads.key_value_heads + head) * heads.head_dimension;
+  };
+  Raw<K> keys[kUnroll], values[kUnroll];
+  const auto load = [&](Raw<K>(&to)[kUnroll], const K* cache, const std::int32_t(&blocks)[kUnroll], unsigned p0) {
+#pragma unroll
+    for (unsigned u = 0; u < kUnroll; u++) {
+      to[u] = {};
+      if (is_there(blocks[u])) to[u] = load_part<exact>(cache + offset_of(blocks[u], p0 + u * stride + own), d, heads.head_dimension);
+    }
+  };
+
+  // What memory says now may be about to change: it only leads to addresses inside the caches. Past the first-level cache, so that nothing
+  // old stays there.
+  const auto early = [](const std::int32_t* from) {
+#ifdef XGEN_CUDA_EMULATION
+    return emulation::stale(*from);
+#else
+    return __ldcg(from);
+#endif
+  };
+  const auto now = [](const std::int32_t* from) { return *from; };
+  const Span guess = span_of(paged_sequence(pages, sequence, tokens, early));
+  std::int32_t guessed[kUnroll];
+  look_up(guessed, guess.begin, guess.end, early);
+#pragma unroll
+  for (unsigned u = 0; u < kUnroll; u++) {
+    if (!is_there(guessed[u]) || d * sizeof(K) % kLine != 0 || d >= heads.head_dimension) continue;
+    const std::size_t offset = offset_of(guessed[u], guess.begin + u * stride + own) + d;
+    prefetch_line(call.a.key_cache + offset);
+    prefetch_line(call.a.value_cache + offset);
+  }
+  wait_for_previous();
+  const PagedSequence lengths = paged_sequence(pages, sequence, tokens, now);
+  load(keys, call.a.key_cache, guessed, guess.begin);
+  load(values, call.a.value_cache, guessed, guess.begin);
+  bool fresh = true;  // they are those of the guess
+
+  if (lengths.queries == 0 || (!call.by_token && lengths.queries > static_cast<std::int32_t>(kFew))) {
+    if (split == 0 && head == 0 && threadIdx.x == 0) check_sequence(pages, sequence, tokens, call.error);
+    return;
+  }
   const unsigned context = static_cast<unsigned>(lengths.context), queries = static_cast<unsigned>(lengths.queries);
-  const unsigned length = ((context + call.splits - 1) / call.splits + tile - 1) / tile * tile;
-  const unsigned begin = split * length < context ? split * length : context, end = begin + length < context ? begin + length : context;
+  const Span span = span_of(lengths);
+  const unsigned begin = span.begin, end = span.end;
   const unsigned rows = queries * heads.group;
   const float factor = heads.scale * kLog2E;
   const auto unit_of = [&](unsigned row) {
@@ -187,34 +254,18 @@ __global__ void __launch_bounds__(kThreads) decode_kernel(Decode<Q, K> call) {
   const bool empty = call.splits > 1 && begin >= end;
   for (unsigned row = threadIdx.x; empty && row < rows; row += kThreads) call.statistics[unit_of(row)] = {-infinity(), 0.0f};
 
-  Raw<K> keys[kUnroll], values[kUnroll];
-  bool there[kUnroll];
-  const auto fetch = [&](unsigned p0) {
+  const auto report_missing = [&](const std::int32_t(&blocks)[kUnroll], unsigned p0) {
 #pragma unroll
     for (unsigned u = 0; u < kUnroll; u++) {
       const unsigned position = p0 + u * stride + own;
-      keys[u] = {};
-      values[u] = {};
-      there[u] = false;
-      if (position < end) {
-        const unsigned block = call.block_shift >= 0 ? position >> call.block_shift : position / pages.block_size;
-        const std::size_t entry = std::size_t{sequence} * pages.max_blocks + block;
-        const std::int32_t number = pages.block_tables[entry];
-        there[u] = number >= 0 && static_cast<unsigned>(number) < pages.cache_blocks;
-        if (there[u]) {
-          const std::size_t row = std::size_t{static_cast<unsigned>(number)} * pages.block_size + (position - block * pages.block_size);
-          const std::size_t offset = (row * heads.key_value_heads + head) * heads.head_dimension;
-          keys[u] = load_part<exact>(call.a.key_cache + offset, d, heads.head_dimension);
-          values[u] = load_part<exact>(call.a.value_cache + offset, d, heads.head_dimension);
-        } else if (d == 0) {
-          report(call.error, DeviceError::block_tables, static_cast<std::int64_t>(entry), number);
-        }
-      }
+      if (d != 0 || position >= end || is_there(blocks[u])) continue;
+      report(call.error, DeviceError::block_tables, static_cast<std::int64_t>(std::size_t{sequence} * pages.max_blocks + block_of(position)), blocks[u]);
     }
   };
 
   for (unsigned row0 = 0; row0 < (empty ? 0 : rows); row0 += Rows) {
-    fetch(begin);  // under way while the queries are
+    std::int32_t blocks[kUnroll];
+    look_up(blocks, begin, end, now);
     float query[Rows][kVector], sums[Rows][kVector], largest[Rows], total[Rows];
     unsigned seen[Rows];  // positions before this one
 #pragma unroll
@@ -235,7 +286,18 @@ __global__ void __launch_bounds__(kThreads) decode_kernel(Decode<Q, K> call) {
         sums[r][j] = 0.0f;
       }
     }
+    bool right = fresh && begin == guess.begin;
+#pragma unroll
+    for (unsigned u = 0; u < kUnroll; u++) right = right && blocks[u] == guessed[u];
+    if (!right) {
+      load(keys, call.a.key_cache, blocks, begin);
+      load(values, call.a.value_cache, blocks, begin);
+    }
+    fresh = false;
     for (unsigned p0 = begin; p0 < end; p0 += tile) {
+      report_missing(blocks, p0);
+      std::int32_t following[kUnroll];
+      look_up(following, p0 + tile, end, now);
       float scores[kUnroll][Rows];
 #pragma unroll
       for (unsigned u = 0; u < kUnroll; u++) {
@@ -246,9 +308,10 @@ __global__ void __launch_bounds__(kThreads) decode_kernel(Decode<Q, K> call) {
 #pragma unroll
           for (unsigned j = 0; j < kVector; j++) dot += query[r][j] * key.v[j];
           dot = warp_reduce<lanes>(dot, Add{});
-          scores[u][r] = there[u] && p0 + u * stride + own < seen[r] ? dot : -infinity();
+          scores[u][r] = is_there(blocks[u]) && p0 + u * stride + own < seen[r] ? dot : -infinity();
         }
       }
+      load(keys, call.a.key_cache, following, p0 + tile);
 #pragma unroll
       for (unsigned r = 0; r < Rows; r++) {
         float maximum = largest[r];
@@ -274,7 +337,9 @@ __global__ void __launch_bounds__(kThreads) decode_kernel(Decode<Q, K> call) {
           for (unsigned j = 0; j < kVector; j++) sums[r][j] += scores[u][r] * value.v[j];
         }
       }
-      if (p0 + tile < end) fetch(p0 + tile);
+      load(values, call.a.value_cache, following, p0 + tile);
+#pragma unroll
+      for (unsigned u = 0; u < kUnroll; u++) blocks[u] = following[u];
     }
     // The warp's groups of lanes, then the warps.
 #pragma unroll
@@ -320,6 +385,7 @@ __global__ void __launch_bounds__(kThreads) decode_kernel(Decode<Q, K> call) {
     }
     __syncthreads();  // before the next rows' results
   }
+  if (split == 0 && head == 0 && threadIdx.x == 0) check_sequence(pages, sequence, tokens, call.error);
   if (call.splits == 1) return;
 
   XGEN_SHARED(bool, last, 1);
@@ -331,48 +397,39 @@ __global__ void __launch_bounds__(kThreads) decode_kernel(Decode<Q, K> call) {
   if (!*last) return;
   if (threadIdx.x == 0) *arrivals = 0;
   __threadfence();
-  XGEN_SHARED(float, factors, Rows * kMostSplits);
-  for (unsigned row0 = 0; row0 < rows; row0 += Rows) {
-    for (unsigned r = warp; r < Rows && row0 + r < rows; r += kWarps) {
-      const Statistic* const statistics = call.statistics + unit_of(row0 + r) - split;
-      Statistic own_two[kMostSplits / kWarp];
-      float maximum = -infinity(), sum = 0.0f;
+  // A trip to memory for each kAhead splits: their statistics and sums together.
+  for (unsigned i = threadIdx.x; i < rows * Size; i += kThreads) {
+    const unsigned row = i / Size, element = i % Size;
+    if (element >= heads.head_dimension) continue;
+    const std::size_t unit = unit_of(row) - split;
+    float maximum = -infinity(), sum = 0.0f, result = 0.0f;
+    for (unsigned first = 0; first < call.splits; first += kAhead) {
+      Statistic statistics[kAhead];
+      float parts[kAhead];
 #pragma unroll
-      for (unsigned i = 0; i < kMostSplits / kWarp; i++) {
-        own_two[i] = {-infinity(), 0.0f};
-        if (lane + i * kWarp < call.splits) own_two[i] = load_shared_result(statistics + lane + i * kWarp);
-        maximum = fmaxf(maximum, own_two[i].maximum);
+      for (unsigned k = 0; k < kAhead; k++) {
+        statistics[k] = {-infinity(), 0.0f};
+        parts[k] = 0.0f;
+        if (first + k >= call.splits) continue;
+        statistics[k] = load_shared_result(call.statistics + unit + first + k);
+        parts[k] = load_shared_result(call.partial + (unit + first + k) * heads.head_dimension + element);
       }
-      maximum = warp_reduce(maximum, [](float x, float y) { return fmaxf(x, y); });
-      const float base = maximum == -infinity() ? 0.0f : maximum;
+      const float before = maximum;
 #pragma unroll
-      for (unsigned i = 0; i < kMostSplits / kWarp; i++) sum += own_two[i].total * exp2_fast(own_two[i].maximum - base);
-      sum = warp_reduce(sum, Add{});
-      const float inverse = sum > 0.0f ? 1.0f / sum : 0.0f;
+      for (unsigned k = 0; k < kAhead; k++) maximum = fmaxf(maximum, statistics[k].maximum);
+      const float base = maximum == -infinity() ? 0.0f : maximum, shrink = exp2_fast(before - base);
+      sum *= shrink;
+      result *= shrink;
 #pragma unroll
-      for (unsigned i = 0; i < kMostSplits / kWarp; i++) {
+      for (unsigned k = 0; k < kAhead; k++) {
+        const float share = exp2_fast(statistics[k].maximum - base);
+        sum += statistics[k].total * share;
         // A split without keys has written no sums.
-        if (lane + i * kWarp < call.splits) {
-          factors[r * kMostSplits + lane + i * kWarp] = own_two[i].total > 0.0f ? exp2_fast(own_two[i].maximum - base) * inverse : 0.0f;
-        }
+        if (statistics[k].total > 0.0f) result += parts[k] * share;
       }
     }
-    __syncthreads();
-    for (unsigned i = threadIdx.x; i < Rows * Size; i += kThreads) {
-      const unsigned r = i / Size, element = i % Size, row = row0 + r;
-      if (row >= rows || element >= heads.head_dimension) continue;
-      const float* const partial = call.partial + (unit_of(row) - split) * heads.head_dimension + element;
-      float sum = 0.0f;
-#pragma unroll 8
-      for (unsigned one = 0; one < call.splits; one++) {
-        const float factor = factors[r * kMostSplits + one];
-        const float part = factor > 0.0f ? load_shared_result(partial + std::size_t{one} * heads.head_dimension) : 0.0f;
-        sum += factor * part;
-      }
-      Q* const to = call.a.out + (static_cast<std::size_t>(lengths.first_token) + row / heads.group) * heads.out_row() + heads.query(head * heads.group + row % heads.group);
-      from_float(sum, to[element]);
-    }
-    __syncthreads();  // before the next rows' factors
+    Q* const to = call.a.out + (static_cast<std::size_t>(lengths.first_token) + row / heads.group) * heads.out_row() + heads.query(head * heads.group + row % heads.group);
+    from_float(sum > 0.0f ? result / sum : 0.0f, to[element]);
   }
 }
 

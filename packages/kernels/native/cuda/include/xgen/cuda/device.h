@@ -57,8 +57,18 @@ __device__ __forceinline__ void follow_previous() {
 }
 // Asks for `bytes` (a multiple of 16, at an address that is one) to be brought into the second-level cache.
 __device__ __forceinline__ void prefetch([[maybe_unused]] const void* from, [[maybe_unused]] unsigned bytes) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+#ifdef XGEN_CUDA_EMULATION
+  emulation::check_readable(from, bytes);
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes) : "memory");
+#endif
+}
+// The line of 128 bytes that holds the address.
+__device__ __forceinline__ void prefetch_line([[maybe_unused]] const void* from) {
+#ifdef XGEN_CUDA_EMULATION
+  static_cast<void>(*static_cast<const volatile unsigned char*>(from));  // meets a guard page where it is in no array
+#else
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(from) : "memory");
 #endif
 }
 

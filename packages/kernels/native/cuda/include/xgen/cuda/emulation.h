@@ -57,6 +57,9 @@ const Place& place();
 void set_order_seed(std::uint64_t seed);
 void run(const char* operation, dim3 grid, unsigned threads, std::size_t shared_bytes, const std::function<void()>& kernel);
 
+// What a kernel that began before its inputs were written might have read in their place: in a shuffled order now and then another number.
+std::int32_t stale(std::int32_t value);
+
 // Every launch passes through here, with copies of all its arguments: a stream that is being captured records it instead of running it
 // (device_emulated.cpp sets the hook). Without a hook launches run at once.
 using SubmitHook = void (*)(void* stream, std::function<void()> launch);
@@ -91,6 +94,15 @@ inline void check_mask(unsigned mask) {
 template <class V>
 void check_aligned(const V* pointer) {
   if (reinterpret_cast<std::uintptr_t>(pointer) % alignof(V) != 0) fail("an unaligned vector access");
+}
+
+// Meets a guard page where the range leaves its array.
+inline void check_readable(const void* from, std::size_t bytes) {
+  if (bytes == 0) return;
+  if (reinterpret_cast<std::uintptr_t>(from) % 16 != 0 || bytes % 16 != 0) fail("a prefetch that is not of whole pieces of 16 bytes");
+  const volatile unsigned char* const first = static_cast<const unsigned char*>(from);
+  static_cast<void>(first[0]);
+  static_cast<void>(first[bytes - 1]);
 }
 
 }  // namespace xgen::cuda::emulation

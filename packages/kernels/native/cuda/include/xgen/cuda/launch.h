@@ -34,8 +34,8 @@ bool launches_overlap();
 
 // How a kernel follows the one before it on its stream: when that one has ended, or, on devices that can, as soon as all of that one's
 // blocks have called allow_next() or ended. A kernel that is launched `early` calls wait_for_previous() in every thread (device.h)
-// before it reads or writes device memory at all; until then it may compute addresses and ask for memory to be brought into the
-// second-level cache, which is coherent. Every block waits, so a kernel that has ended has all earlier ones behind it.
+// before it reads or writes device memory; until then it may compute addresses and ask for memory to be brought into the
+// second-level cache, which is coherent, and may read past the first-level cache what only leads to such requests. Every block waits, so a kernel that has ended has all earlier ones behind it.
 enum class Follow { ended, early };
 
 // A processor's memory is split between shared memory and the first-level cache as a kernel prefers, and can be split anew only when

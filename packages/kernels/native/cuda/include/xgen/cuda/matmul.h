@@ -22,13 +22,28 @@ struct MatmulShape {
   std::size_t batch = 1, step_a = 0, step_b = 0, step_c = 0;
 };
 
+// Device memory that is wanted soon after a product and that nothing queued before it writes: `bytes` from each of two addresses, as a gated weight is
+// read from the start of both its halves. A hint: the kernel for few rows has it brought into the second-level cache early, where the device can.
+struct Upcoming {
+  const void* from[2] = {nullptr, nullptr};
+  std::size_t bytes = 0;
+};
+
+struct FewRowsOptions {
+  const void* addend = nullptr;  // of c's shape and type, added before the result is rounded; may be c itself
+  Upcoming upcoming = {};
+  // With a weight [k], float32 or bfloat16, rows of a are first divided by sqrt(their mean square + epsilon), multiplied by it and rounded, as
+  // rms_norm does: at most 8 rows then, and k at most 4,096.
+  ConstArray norm = {nullptr, ElementType::float32};
+  float epsilon = 0.0f;
+};
+
 // Products with few rows in a and b [n,k] stored transposed, as decoding has them, by a kernel that reads b once at the memory's speed
 // (src/kernels/few_rows_product.cu). False, with nothing queued, where it does not take the shape or the types: it wants a and b in
 // bfloat16, at most 32 rows (8 where k is above 4,096), k and the strides of rows multiples of 8, and no batch. A row of c depends on no other row.
 // Gated: b is [2n,k], gates first, and c = silu(gate) * up, bit by bit what the product and swiglu would give.
-// addend: of c's shape and type, added before the result is rounded; may be c itself; null for none.
-bool multiply_few_rows(Stream stream, const MatmulShape& shape, ConstArray a, ConstArray b, Array c, const void* addend = nullptr);
-bool multiply_few_rows_gated(Stream stream, const MatmulShape& shape, ConstArray a, ConstArray b, Array c);
+bool multiply_few_rows(Stream stream, const MatmulShape& shape, ConstArray a, ConstArray b, Array c, const FewRowsOptions& options = {});
+bool multiply_few_rows_gated(Stream stream, const MatmulShape& shape, ConstArray a, ConstArray b, Array c, const FewRowsOptions& options = {});
 
 // Finding out whether products can be computed, without a device.
 struct MatmulLibrary {
@@ -48,10 +63,10 @@ class Matmul {
   static constexpr std::size_t kWorkspaceBytes = std::size_t{32} << 20;
 
   // a and b of one type, float32 or bfloat16; c float32 or the type of a. With `accumulate` the product is added to what `addend` holds,
-  // of c's shape and type (null: to c itself), else c is written without being read. workspace: kWorkspaceBytes, 256-byte aligned. The algorithm is chosen once for each shape and kept,
+  // of c's shape and type (null: to c itself), else c is written without being read. `upcoming` may be heeded. workspace: kWorkspaceBytes, 256-byte aligned. The algorithm is chosen once for each shape and kept,
   // so the same call gives the same bits.
   void multiply(Stream stream, const MatmulShape& shape, ConstArray a, ConstArray b, Array c, bool accumulate,
-                Float32Products products, void* workspace, const void* addend = nullptr);
+                Float32Products products, void* workspace, const void* addend = nullptr, const Upcoming& upcoming = {});
 
  private:
   struct State;
