@@ -37,9 +37,9 @@ describe('xgen', () => {
     }
   });
 
-  it('says which recipes there are, and which one nobody has tried', async () => {
+  it('says which recipes there are, and which one needs a GPU', async () => {
     const { stdout } = await xgen(['run', '--help'], folder);
-    expect(stdout.replace(/\s+/g, ' ')).toContain('quickstart, smoke, small-gpu (untried on a GPU so far)');
+    expect(stdout.replace(/\s+/g, ' ')).toContain('quickstart, smoke, small-gpu (needs a GPU)');
   });
 
   it('doctor says which backend will run and why', async () => {

@@ -8,5 +8,5 @@ export const builtInRecipes: Record<string, RecipeInput> = { quickstart, smoke, 
 
 /** Their names for people, with what they should know before choosing. */
 export const builtInRecipeNames = Object.keys(builtInRecipes).map((name) =>
-  name === 'small-gpu' ? `${name} (untried on a GPU so far)` : name,
+  name === 'small-gpu' ? `${name} (needs a GPU)` : name,
 );
