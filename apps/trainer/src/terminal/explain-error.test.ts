@@ -25,6 +25,17 @@ describe('explainError', () => {
     expect(explained.exitCode).toBe(exitCode);
   });
 
+  it.each([
+    ['Node', Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' })],
+    ['DuckDB', new Error('IO Error: Could not write file "a.parquet": No space left on device')],
+  ])('says what to do about a full disk, in the words of %s', (_, error) => {
+    const { text, exitCode } = explainError(error);
+    expect(text).toContain(`the disk is full (${error.message})`);
+    expect(text).toMatch(/What to do: free some space/);
+    expect(text).not.toMatch(/\n +at /);
+    expect(exitCode).toBe(1);
+  });
+
   it('keeps the stack of what nobody expected', () => {
     expect(explainError(new TypeError('x is not a function')).text).toMatch(/x is not a function\n +at /);
   });

@@ -24,7 +24,8 @@ export function explainError(error: unknown, debug = false): Explained {
   if (!(error instanceof Error)) return { text: `xgen: ${String(error)}`, exitCode: 1 };
   const { code, remedy, value } = error as Error & { code?: unknown; remedy?: unknown; value?: unknown };
   if (code === 'INTERRUPTED') return { text: error.message, exitCode: typeof value === 'number' ? value : 130 };
-  if (code === 'ENOSPC') {
+  // DuckDB's errors have no code.
+  if (code === 'ENOSPC' || (code === undefined && /no space left on device/i.test(error.message))) {
     return {
       text: `xgen: the disk is full (${error.message}).\n  What to do: free some space, then run the same command to continue.`,
       exitCode: 1,

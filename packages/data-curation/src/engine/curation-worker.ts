@@ -64,6 +64,15 @@ function describe(error: unknown): WorkerReply {
     const message = remedy === undefined ? error.message : error.message.slice(0, -remedy.length - 1);
     return { ok: false, code, message, value: typeof value === 'string' ? value : undefined, remedy };
   }
+  // Node's and DuckDB's words for it.
+  if (error instanceof Error && /no space left on device/i.test(error.message)) {
+    return {
+      ok: false,
+      code: 'WORKER_FAILED',
+      message: error.message,
+      remedy: 'Free some space, then run it again to continue.',
+    };
+  }
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
   return { ok: false, code: 'WORKER_FAILED', message: text };
 }
