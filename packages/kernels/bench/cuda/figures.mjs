@@ -69,9 +69,11 @@ export function renderFigures(results) {
   const parts = [];
   const withMark = (one) => (results.length > 1 ? `${one.name} (${1 + results.indexOf(one.result)})` : one.name);
   if (measured.length > 0) parts.push(casesTable(measured, withMark));
-  parts.push(
-    results.map((result, i) => `${results.length > 1 ? `(${i + 1}) ` : ''}${provenance(result)}`).join('\n\n'),
-  );
+  const devices = [...new Set(results.map(deviceOf))];
+  // What all have in common is said once.
+  const runs = results.map((result) => provenance(result, devices.length > 1));
+  if (devices.length === 1) parts.push(devices[0]);
+  parts.push(runs.map((run, i) => (runs.length > 1 ? `${i + 1}. ${run}` : run)).join('\n'));
   for (const result of results) if (result.parity !== undefined) parts.push(parityTable(result.parity));
   for (const one of measured) if (one.profile?.kernels !== undefined) parts.push(profileTable(one, withMark(one)));
   return parts.join('\n\n');
@@ -106,20 +108,24 @@ function casesTable(cases, title) {
   return table(header, rows);
 }
 
-/** What ran where, and what it was checked with. */
-function provenance(result) {
-  const { device, card, versions, commit, uncommittedChanges, date, command, conformance, limit } = result;
-  const libraries = [
-    versions.torch && `PyTorch ${versions.torch}`,
-    versions.torchCudnn && `its cuDNN ${versions.torchCudnn}`,
-    `Node ${versions.node}`,
-  ].filter(Boolean);
-  const sentences = [
-    `${device.replace(/\.$/, '')}${card ? `, driver ${card.driver}` : ''}; ${libraries.join(', ')}.`,
-    `Commit ${commit?.slice(0, 10) ?? 'unknown'}${uncommittedChanges ? ' with changes' : ''}, ${date.slice(0, 10)}, \`${command}\`.`,
-  ];
+function deviceOf({ device, card, versions, limit }) {
+  const sentences = [`${device.replace(/\.$/, '')}${card ? `, driver ${card.driver}` : ''}; Node ${versions.node}.`];
   if (limit !== undefined)
     sentences.push(`Limit: ${limit.flops / 1e12} TFLOP/s in bfloat16, ${limit.bytes / 1e12} TB/s.`);
+  return sentences.join(' ');
+}
+
+/** What ran, and what it was checked with. */
+function provenance(result, withDevice) {
+  const { versions, commit, uncommittedChanges, date, command, conformance } = result;
+  const sentences = withDevice ? [deviceOf(result)] : [];
+  if (versions.torch) {
+    const cudnn = versions.torchCudnn ? `, its cuDNN ${versions.torchCudnn}` : '';
+    sentences.push(`PyTorch ${versions.torch}${cudnn}.`);
+  }
+  sentences.push(
+    `Commit ${commit?.slice(0, 10) ?? 'unknown'}${uncommittedChanges ? ' with changes' : ''}, ${date.slice(0, 10)}, \`${command}\`.`,
+  );
   if (conformance?.cases > 0)
     sentences.push(`Conformance on this device: ${conformance.cases} cases, ${conformance.failed} failed.`);
   return sentences.join(' ');
