@@ -58,20 +58,15 @@ export type XgAddRmsNormGradAttrs = { needs?: boolean[] };
 
 /**
  * x [N,in], weight [out,in] → [y [N,out]] = x · weightᵀ. `float32Output`: y is stored in float32 even where the backend stores
- * activations in less. `upcoming` (or left out) changes no result: a weight that a product soon after reads, `upcomingGated` from the start
- * of both its halves.
+ * activations in less.
  */
 export const XgLinear = 'XgLinear';
-export type XgLinearInputs = { x: TensorInfo; weight: TensorInfo; upcoming?: TensorInfo };
-export type XgLinearAttrs = { float32Output?: boolean; upcomingGated?: boolean };
+export type XgLinearInputs = { x: TensorInfo; weight: TensorInfo };
+export type XgLinearAttrs = { float32Output?: boolean };
 
-/**
- * x [N,in], weight [out,in], residual [N,out] → [y [N,out]] = x · weightᵀ + residual; `upcoming` as in XgLinear. The gradient is
- * XgLinearGrad's.
- */
+/** x [N,in], weight [out,in], residual [N,out] → [y [N,out]] = x · weightᵀ + residual. The gradient is XgLinearGrad's. */
 export const XgLinearAdd = 'XgLinearAdd';
 export type XgLinearAddInputs = XgLinearInputs & { residual: TensorInfo };
-export type XgLinearAddAttrs = { upcomingGated?: boolean };
 
 /** x [N,in], weight [out,in], dy [N,out] → [dx [N,in], dWeight [out,in]]. */
 export const XgLinearGrad = 'XgLinearGrad';

@@ -68,8 +68,7 @@ export function createDecoding({ weights }, preset, { batch, prompt, tokens }) {
       const { product, residual } = residualRmsNormLinear(stream, block.attentionNorm, block.qkv, { epsilon });
       const qkv = ropeAppend(keyCache, valueCache, product, positions, inverseFrequencies, slots, shape);
       const attended = pagedAttention(qkv, keyCache, valueCache, sequences, shape);
-      const upcoming = { weight: block.gateUp, gated: true };
-      const middle = linear(attended, block.output, { residual, upcoming });
+      const middle = linear(attended, block.output, { residual });
       stream = residualFeedForward(middle, block.feedForwardNorm, block.gateUp, block.down, { epsilon });
     });
     const sampled = sampleTokens(rmsNormLinear(stream, finalNorm, head, { epsilon }), constants);

@@ -174,8 +174,7 @@ export interface CudaAddon {
 
   /**
    * x [rows, depth], weight [width, depth], residual [rows, width] or 0, y [rows, width]: of one floating type, y without a residual also float32.
-   * norm [depth]: normalises x's rows first, with epsilon; or 0. upcoming, of `upcomingCount` elements, or 0: its first bytes, at most so many, are
-   * wanted soon; if it is gated, those of each half.
+   * norm [depth]: normalises x's rows first, with epsilon; or 0.
    */
   linear(
     rows: number,
@@ -187,10 +186,6 @@ export interface CudaAddon {
     weight: Handle,
     residual: Handle,
     y: Handle,
-    upcoming: Handle,
-    upcomingCount: number,
-    upcomingGated: boolean,
-    upcomingBytes: number,
   ): void;
   /** x [rows, depth], weight [2 width, depth], gates first, y [rows, width]: of one floating type; norm as in `linear`. */
   linearSwiglu(

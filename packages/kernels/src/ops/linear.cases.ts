@@ -4,25 +4,11 @@ import { declareOperation, type NoAttributes, type OperationCase } from '../conf
 import { XgLinear, XgLinearAdd, XgLinearGrad } from '../kernel-names';
 import { linear } from './linear';
 
-interface Hint {
-  gated?: boolean;
-}
-
-function linearCase(tokens: number, input: number, output: number): OperationCase<Hint> {
+function linearCase(tokens: number, input: number, output: number): OperationCase<NoAttributes> {
   return {
     name: `N ${tokens}, in ${input}, out ${output}`,
     inputs: { x: normal([tokens, input], 1), weight: normal([output, input], 2, 1 / Math.sqrt(input)) },
     attributes: {},
-  };
-}
-
-/** With another weight that is said to come next, whose values are nobody's business. */
-function hintedCase(tokens: number, gated: boolean): OperationCase<Hint> {
-  const { inputs } = linearCase(tokens, 72, 40);
-  return {
-    name: `N ${tokens}, before a ${gated ? 'gated ' : ''}weight`,
-    inputs: { ...inputs, next: normal([192, 40], 3) },
-    attributes: { gated },
   };
 }
 
@@ -41,7 +27,7 @@ export function referenceLinear(x: HostTensor, weight: HostTensor): Float64Array
   return y;
 }
 
-export const linearOperation = declareOperation<Hint>({
+export const linearOperation = declareOperation<NoAttributes>({
   operation: 'linear',
   kernels: [XgLinear, XgLinearGrad],
   differentiable: ['x', 'weight'],
@@ -60,14 +46,10 @@ export const linearOperation = declareOperation<Hint>({
     linearCase(64, 128, 96),
     linearCase(29, 300, 50),
     { ...linearCase(130, 700, 333), large: true },
-    hintedCase(1, false),
-    hintedCase(8, true),
     { name: 'no rows', inputs: { x: floats([0, 4], []), weight: normal([3, 4], 3) }, attributes: {} },
   ],
   benchmark: () => linearCase(2048, 256, 1408),
-  run: ({ x, weight, next }, { gated }) => [
-    linear(x, weight, next === undefined ? {} : { upcoming: { weight: next, gated } }),
-  ],
+  run: ({ x, weight }) => [linear(x, weight)],
   reference: ({ x, weight }) => [referenceLinear(x, weight)],
   failures: [
     { name: 'a transposed weight', call: () => linear(zeros([2, 4]), zeros([4, 3])), code: 'WRONG_SHAPE' },

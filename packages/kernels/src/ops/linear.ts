@@ -1,7 +1,6 @@
 /** Matrix product with a weight in Hugging Face's layout. Cost: 2·N·in·out multiply-adds forward, twice that backward. */
 import { add, pad, registerGradient, slice, type Tensor, type Tensor2D, tidy } from '@tensorflow/tfjs-core';
 import { XgLinear, XgLinearAdd, XgLinearGrad } from '../kernel-names';
-import { isRecording } from '../tape/engine-internals';
 import { checkTensors } from './check-tensors';
 import { matrixProduct } from './matrix-product';
 import { hasKernel, runKernel } from './run-kernel';
@@ -34,11 +33,6 @@ export interface LinearOptions {
    * from or turned into log-probabilities. Default false.
    */
   float32Output?: boolean;
-  /**
-   * A weight that a product soon after this one reads, `gated` where that is `linearSwiglu`'s: where few rows are multiplied and the backend can, it
-   * comes nearer while what lies between is computed. Changes no result; ignored while gradients are recorded.
-   */
-  upcoming?: { weight: Tensor; gated?: boolean };
 }
 
 /**
@@ -49,27 +43,20 @@ export interface LinearOptions {
  *
  * @throws KernelsError WRONG_SHAPE, WRONG_DTYPE
  */
-export function linear(
-  x: Tensor,
-  weight: Tensor,
-  { residual, float32Output = false, upcoming }: LinearOptions = {},
-): Tensor2D {
+export function linear(x: Tensor, weight: Tensor, { residual, float32Output = false }: LinearOptions = {}): Tensor2D {
   checkTensors('linear', {
     x: [x, 'float32', ['N', 'in']],
     weight: [weight, 'float32', ['out', 'in']],
     ...(residual && { residual: [residual, 'float32', ['N', 'out']] as const }),
   });
-  const hinted = upcoming !== undefined && !isRecording();
-  const hint: Record<string, Tensor> = hinted ? { upcoming: upcoming.weight } : {};
-  const hintAttributes = hinted ? { upcomingGated: upcoming.gated ?? false } : {};
   if (residual !== undefined) {
     if (!float32Output && hasKernel(XgLinearAdd)) {
-      return runKernel(XgLinearAdd, { x, weight, residual, ...hint }, hintAttributes)[0] as Tensor2D;
+      return runKernel(XgLinearAdd, { x, weight, residual })[0] as Tensor2D;
     }
-    return tidy(() => add<Tensor2D>(linear(x, weight, { float32Output, upcoming }), residual));
+    return tidy(() => add<Tensor2D>(linear(x, weight, { float32Output }), residual));
   }
   if (hasKernel(XgLinear)) {
-    return runKernel(XgLinear, { x, weight, ...hint }, { float32Output, ...hintAttributes })[0] as Tensor2D;
+    return runKernel(XgLinear, { x, weight }, { float32Output })[0] as Tensor2D;
   }
   // Without rows there is nothing to multiply, and the library beneath `wasm` complains.
   if (x.shape[0] === 0)

@@ -112,10 +112,7 @@ function decoderBlock(
     rope(first.product, positions_N, inverseFrequencies, rotation);
   const qkv_NH = keepFor(mode, 'qkv', rotated_NH);
   const attended_NA = keepFor(mode, 'attended', attention.apply(qkv_NH, layer, attentionInputs));
-  const projected_ND = linear(attended_NA, weights.attentionOutput, {
-    residual: first.residual,
-    upcoming: { weight: weights.gateUp, gated: true },
-  });
+  const projected_ND = linear(attended_NA, weights.attentionOutput, { residual: first.residual });
   const middle_ND = keepFor(mode, 'middle', projected_ND);
   const keepGateUp = keeps(mode, 'gateUp');
   return residualFeedForward(middle_ND, weights.postAttentionNorm, weights.gateUp, weights.down, {

@@ -1,6 +1,4 @@
 // Matrix products.
-#include <algorithm>
-
 #include "device_call.h"
 #include "xgen/error.h"
 
@@ -51,22 +49,8 @@ struct Normalized {
   }
 };
 
-// Argument `at`, or none; the number of its elements; whether it is gated; how many bytes of it at most.
-Upcoming upcoming_of(const DeviceCall& call, std::size_t at) {
-  Upcoming upcoming;
-  if (call.absent(at)) return upcoming;
-  const std::size_t count = call.size(at + 1), stretches = call.boolean(at + 2) ? 2 : 1;
-  const Array weight = call.floating(at, count);
-  const std::size_t each = count / stretches * element_bytes(weight.type), wanted = std::min(each, call.size(at + 3) / stretches);
-  // One stretch is two, one after the other.
-  upcoming.bytes = stretches == 2 ? wanted : wanted / 2 / 16 * 16;
-  upcoming.from[0] = weight.data;
-  upcoming.from[1] = static_cast<const unsigned char*>(weight.data) + (stretches == 2 ? each : upcoming.bytes);
-  return upcoming;
-}
-
-// rows, width, depth, epsilon, x [rows,depth], norm [depth] or none, weight [width,depth], residual [rows,width] or none, y [rows,width], then what
-// upcoming_of takes: x weight' + residual. The residual is of the result's type.
+// rows, width, depth, epsilon, x [rows,depth], norm [depth] or none, weight [width,depth], residual [rows,width] or none, y [rows,width]:
+// x weight' + residual. The residual is of the result's type.
 napi_value linear(const DeviceCall& call) {
   const std::size_t rows = call.size(0), width = call.size(1), depth = call.size(2), count = product(rows, width);
   const float epsilon = call.real(3);
@@ -81,11 +65,10 @@ napi_value linear(const DeviceCall& call) {
     return nullptr;
   }
   const MatmulShape shape{rows, width, depth, false, true, depth, depth, width};
-  const Upcoming upcoming = upcoming_of(call, 9);
-  if (norm.data != nullptr && x.type == weight.type && multiply_few_rows(context.stream, shape, x, weight, y, {residual.data, upcoming, norm, epsilon})) return nullptr;
+  if (norm.data != nullptr && x.type == weight.type && multiply_few_rows(context.stream, shape, x, weight, y, {residual.data, norm, epsilon})) return nullptr;
   const Normalized rows_of(context, x, norm, epsilon, rows, depth);
   context.matmul.multiply(context.stream, shape, rows_of.x, weight, y, residual.data != nullptr, context.float32_products, context.matmul_workspace(),
-                          residual.data, upcoming);
+                          residual.data);
   return nullptr;
 }
 
@@ -99,7 +82,7 @@ napi_value linearSwiglu(const DeviceCall& call) {
   if (count == 0) return nullptr;
   Context& context = call.context();
   MatmulShape shape{rows, width, depth, false, true, depth, depth, width};
-  if (y.type == x.type && multiply_few_rows_gated(context.stream, shape, x, weight, y, {nullptr, {}, norm, epsilon})) return nullptr;
+  if (y.type == x.type && multiply_few_rows_gated(context.stream, shape, x, weight, y, {nullptr, norm, epsilon})) return nullptr;
   const Normalized rows_of(context, x, norm, epsilon, rows, depth);
   if (norm.data != nullptr && y.type == x.type && multiply_few_rows_gated(context.stream, shape, rows_of.x, weight, y)) return nullptr;
   const Workspace both(context, product(2 * count, element_bytes(y.type)));

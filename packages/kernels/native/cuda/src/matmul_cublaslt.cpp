@@ -158,14 +158,14 @@ Matmul::Matmul() : state_(std::make_unique<State>()) {}
 Matmul::~Matmul() = default;
 
 void Matmul::multiply(Stream stream, const MatmulShape& shape, ConstArray a, ConstArray b, Array c, bool accumulate,
-                      Float32Products products, void* workspace, const void* addend, const Upcoming& upcoming) {
+                      Float32Products products, void* workspace, const void* addend) {
   if (shape.m == 0 || shape.n == 0 || shape.batch == 0) return;
   if (a.type != b.type || (a.type != ElementType::float32 && a.type != ElementType::bfloat16) ||
       (c.type != ElementType::float32 && c.type != a.type)) {
     throw Error("UNSUPPORTED", "There is no product of these element types.");
   }
   const void* const added = !accumulate ? nullptr : addend == nullptr ? c.data : addend;
-  if (multiply_few_rows(stream, shape, a, b, c, {added, upcoming})) return;
+  if (multiply_few_rows(stream, shape, a, b, c, {added})) return;
   const Plan& plan = state_->plan(shape, a, b, c, products);
   const float alpha = 1, beta = accumulate ? 1 : 0;
   check(state_->lib.multiply(state_->handle, plan.descriptor, &alpha, b.data, plan.a, a.data, plan.b, &beta, accumulate ? added : c.data, plan.c, c.data, plan.c,

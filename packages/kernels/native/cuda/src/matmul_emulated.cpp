@@ -83,14 +83,14 @@ Matmul::Matmul() = default;
 Matmul::~Matmul() = default;
 
 void Matmul::multiply(Stream stream, const MatmulShape& shape, ConstArray a, ConstArray b, Array c, bool accumulate,
-                      Float32Products products, void*, const void* addend, const Upcoming& upcoming) {
+                      Float32Products products, void*, const void* addend) {
   if (shape.m == 0 || shape.n == 0 || shape.batch == 0) return;
   if (a.type != b.type || (a.type != ElementType::float32 && a.type != ElementType::bfloat16) ||
       (c.type != ElementType::float32 && c.type != a.type)) {
     throw Error("UNSUPPORTED", "There is no product of these element types.");
   }
   const void* const added = !accumulate ? nullptr : addend == nullptr ? c.data : addend;
-  if (multiply_few_rows(stream, shape, a, b, c, {added, upcoming})) return;
+  if (multiply_few_rows(stream, shape, a, b, c, {added})) return;
   const bool rounded = products == Float32Products::tensor_float32 && a.type == ElementType::float32;
   submit(stream, [=] { product(shape, a, b, c, added, rounded); });
 }

@@ -71,18 +71,6 @@ void normed_case(Context& c, const Size& size, ElementType norm_type, bool gated
   c.close("y", y, expected);
 }
 
-// What is asked for early lies inside its array (the emulated device looks), and changes nothing.
-void upcoming_case(Context& c) {
-  const Size size = {2, 300, 520};
-  const Tensor x = c.floats(size.rows * size.depth, bf16), weight = c.floats(size.outputs * size.depth, bf16, 0.1), next = c.floats(2 * 10240, bf16);
-  const Tensor plain = c.output(size.rows * size.outputs, bf16), hinted = c.output(size.rows * size.outputs, bf16);
-  FewRowsOptions options;
-  options.upcoming = {{next.as<std::uint16_t>(), next.as<std::uint16_t>() + 10240}, 20480};
-  c.check(multiply_few_rows(nullptr, shape_of(size, size.depth), x, weight, plain), "taken");
-  c.check(multiply_few_rows(nullptr, shape_of(size, size.depth), x, weight, hinted, options), "taken with a hint");
-  c.equal("y", hinted, plain.values());
-}
-
 // The same bits whatever other rows there are.
 void alone_case(Context& c, std::size_t outputs, std::size_t depth) {
   constexpr std::size_t kRows = 32;
@@ -151,7 +139,6 @@ const bool registered = [] {
   Register("few rows product of a row alone", [](Context& c) { alone_case(c, 70, 1000); });
   Register("few rows product of a row alone, many outputs", [](Context& c) { alone_case(c, 600, 136); });
   Register("few rows product alone with norm", [](Context& c) { alone_normed_case(c, 40, 1096); });
-  Register("few rows product with something upcoming", upcoming_case);
   Register("few rows product refuses", refused_case);
   return true;
 }();

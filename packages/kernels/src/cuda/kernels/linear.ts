@@ -5,26 +5,16 @@
 import type { TensorInfo } from '@tensorflow/tfjs-core';
 import * as names from '../../kernel-names';
 import { KernelsError } from '../../kernels-error';
-import { checkInfos, sizeBetween } from '../../native/check-infos';
+import { checkInfos } from '../../native/check-infos';
 import type { CudaBackend } from '../cuda-backend';
 import { type CudaKernel, defineKernel } from '../kernel-definition';
 import { float32, type FloatingType } from '../physical-type';
 
-/**
- * How much of an upcoming weight is asked for: with what a decoding step reads meanwhile it must fit an H100's second-level cache of 50 MB, some of
- * which holds things twice.
- */
-const upcomingBytes = 24 * 2 ** 20;
-
 /** y = x · weightᵀ with what may go into its kernel. */
 function product(
   backend: CudaBackend,
-  { x, weight, residual, norm, upcoming }: names.XgLinearInputs & { residual?: TensorInfo; norm?: TensorInfo },
-  {
-    type = backend.activationType,
-    epsilon = 0,
-    upcomingGated = false,
-  }: { type?: FloatingType; epsilon?: number; upcomingGated?: boolean },
+  { x, weight, residual, norm }: names.XgLinearInputs & { residual?: TensorInfo; norm?: TensorInfo },
+  { type = backend.activationType, epsilon = 0 }: { type?: FloatingType; epsilon?: number } = {},
 ): TensorInfo {
   const { N, I, O } = checkInfos(['x', x, 'float32', 'N', 'I'], ['weight', weight, 'float32', 'O', 'I']);
   if (residual !== undefined) checkInfos(['residual', residual, 'float32', N, O]);
@@ -33,27 +23,20 @@ function product(
   const source = backend.arrayAs(x, backend.activationType);
   const added = residual === undefined ? 0 : backend.arrayAs(residual, type);
   const normWeight = norm === undefined ? 0 : backend.array(norm);
-  const next = upcoming === undefined ? 0 : backend.weight(upcoming);
-  const count = upcoming === undefined ? 0 : sizeBetween(upcoming.shape, 0);
-  backend.addon.linear(
-    ...[N, O, I, epsilon],
-    ...[source, normWeight, backend.weight(weight), added, y.handle],
-    ...[next, count, upcomingGated, upcomingBytes],
-  );
+  backend.addon.linear(N, O, I, epsilon, source, normWeight, backend.weight(weight), added, y.handle);
   return y.info;
 }
 
 const linear = defineKernel<names.XgLinearInputs, names.XgLinearAttrs>(
   names.XgLinear,
-  (inputs, { float32Output = false, upcomingGated }, backend) => [
-    product(backend, inputs, { type: float32Output ? float32 : backend.activationType, upcomingGated }),
+  (inputs, { float32Output = false }, backend) => [
+    product(backend, inputs, { type: float32Output ? float32 : backend.activationType }),
   ],
 );
 
-const linearAdd = defineKernel<names.XgLinearAddInputs, names.XgLinearAddAttrs>(
-  names.XgLinearAdd,
-  (inputs, { upcomingGated }, backend) => [product(backend, inputs, { upcomingGated })],
-);
+const linearAdd = defineKernel<names.XgLinearAddInputs>(names.XgLinearAdd, (inputs, _, backend) => [
+  product(backend, inputs),
+]);
 
 function gatedProduct(
   backend: CudaBackend,

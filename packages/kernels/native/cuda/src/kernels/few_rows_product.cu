@@ -8,10 +8,9 @@
 //   matrices fill the device as well, and a result is the same whatever the number of rows or blocks;
 // - the tensor cores multiply (mma.sync, the weights as the left operand, eight rows of x as columns). The order of the depth within a
 //   product is free, so that one 16-byte piece of a lane is what two products want of it, for x and weights alike: no shuffling;
-// - before the kernel's inputs exist (launch.h) it asks for its first weights to be brought into the second-level cache, then for what the
-//   caller says is wanted soon after (Upcoming): a decoding step has a chain of small kernels around attention that leaves the memory idle
-//   for 10 us or more a layer. From there on each block asks for its next tile when it begins one: while it reads from that cache what came
-//   before the kernel began, the memory goes on with the rest;
+// - before the kernel's inputs exist (launch.h) it asks for its first weights to be brought into the second-level cache. From
+//   there on each block asks for its next tile when it begins one: while it reads from that cache what came before the kernel began, the memory
+//   goes on with the rest;
 // - with a norm's weight, a block normalises the rows of x itself, into shared memory, with its first weights on their way: a few
 //   kilobytes that all blocks read, instead of a kernel before this one.
 // Otherwise x comes through the first-level cache, each warp's next chunk while it works on one.
@@ -33,7 +32,6 @@ constexpr unsigned kDepth = 64;             // elements of a chunk: a line of 12
 // Bytes that all blocks together ask for before a tile. The second-level cache of an H100 holds 50 MB, some of it twice, once for each of its
 // halves; what was read is not wanted again and goes first.
 constexpr std::size_t kPrefetched = std::size_t{24} << 20;
-constexpr unsigned kPiece = 4 << 10;  // bytes of one request for what is wanted later
 constexpr std::size_t kMostRows = 32;
 constexpr std::size_t kMostDeepRows = 8;    // where x is too deep for the first-level cache: each tile reads all of it again
 constexpr std::size_t kDeep = 4096;
@@ -46,10 +44,8 @@ struct FewRows {
   ElementType y_type;
   unsigned rows, outputs, depth, tiles;
   std::size_t row_x, row_weight, row_y;
-  unsigned prefetched;   // bytes of each row of weights that are asked for before its tile
-  unsigned pieces;       // of each stretch of `upcoming`
-  const unsigned char* upcoming[2];
-  const void* norm;  // the norm's weight, or null
+  unsigned prefetched;  // bytes of each row of weights that are asked for before its tile
+  const void* norm;     // the norm's weight, or null
   ElementType norm_type;
   float epsilon;
 };
@@ -136,10 +132,6 @@ __global__ void __launch_bounds__(kThreads, Groups == 1 ? 2 : 1) few_rows_kernel
     }
   };
   prefetch_tile(blockIdx.x);
-  for (unsigned i = threadIdx.x * gridDim.x + blockIdx.x; i < a.pieces; i += kThreads * gridDim.x) {
-#pragma unroll
-    for (const unsigned char* const stretch : a.upcoming) prefetch(stretch + std::size_t{i} * kPiece, kPiece);
-  }
   wait_for_previous();
 
   const std::uint64_t policy = once_read();
@@ -283,15 +275,8 @@ bool takes(const MatmulShape& shape, const ConstArray& x, const ConstArray& weig
 }
 
 FewRows arguments(const MatmulShape& shape, ConstArray x, ConstArray weight, Array y, const FewRowsOptions& options) {
-  FewRows a = {typed<bfloat16>(x), typed<bfloat16>(weight), y.data, options.addend, y.type, static_cast<unsigned>(shape.m), static_cast<unsigned>(shape.n),
-               static_cast<unsigned>(shape.k), 0, shape.row_a, shape.row_b, shape.row_c, 0, 0, {nullptr, nullptr}, options.norm.data, options.norm.type, options.epsilon};
-  const Upcoming& upcoming = options.upcoming;
-  a.pieces = static_cast<unsigned>(upcoming.bytes / kPiece);
-  for (unsigned i = 0; i < 2; i++) {
-    a.upcoming[i] = static_cast<const unsigned char*>(upcoming.from[i]);
-    if (!aligned(upcoming.from[i], 0)) a.pieces = 0;
-  }
-  return a;
+  return {typed<bfloat16>(x), typed<bfloat16>(weight), y.data, options.addend, y.type, static_cast<unsigned>(shape.m), static_cast<unsigned>(shape.n),
+          static_cast<unsigned>(shape.k), 0, shape.row_a, shape.row_b, shape.row_c, 0, options.norm.data, options.norm.type, options.epsilon};
 }
 
 }  // namespace

@@ -22,16 +22,8 @@ struct MatmulShape {
   std::size_t batch = 1, step_a = 0, step_b = 0, step_c = 0;
 };
 
-// Device memory that is wanted soon after a product and that nothing queued before it writes: `bytes` from each of two addresses, as a gated weight is
-// read from the start of both its halves. A hint: the kernel for few rows has it brought into the second-level cache early, where the device can.
-struct Upcoming {
-  const void* from[2] = {nullptr, nullptr};
-  std::size_t bytes = 0;
-};
-
 struct FewRowsOptions {
   const void* addend = nullptr;  // of c's shape and type, added before the result is rounded; may be c itself
-  Upcoming upcoming = {};
   // With a weight [k], float32 or bfloat16, rows of a are first divided by sqrt(their mean square + epsilon), multiplied by it and rounded, as
   // rms_norm does: at most 8 rows then, and k at most 4,096.
   ConstArray norm = {nullptr, ElementType::float32};
@@ -63,10 +55,10 @@ class Matmul {
   static constexpr std::size_t kWorkspaceBytes = std::size_t{32} << 20;
 
   // a and b of one type, float32 or bfloat16; c float32 or the type of a. With `accumulate` the product is added to what `addend` holds,
-  // of c's shape and type (null: to c itself), else c is written without being read. `upcoming` may be heeded. workspace: kWorkspaceBytes, 256-byte aligned. The algorithm is chosen once for each shape and kept,
-  // so the same call gives the same bits.
+  // of c's shape and type (null: to c itself), else c is written without being read. workspace: kWorkspaceBytes, 256-byte
+  // aligned. The algorithm is chosen once for each shape and kept, so the same call gives the same bits.
   void multiply(Stream stream, const MatmulShape& shape, ConstArray a, ConstArray b, Array c, bool accumulate,
-                Float32Products products, void* workspace, const void* addend = nullptr, const Upcoming& upcoming = {});
+                Float32Products products, void* workspace, const void* addend = nullptr);
 
  private:
   struct State;
