@@ -1,7 +1,5 @@
 #include "cublaslt.h"
 
-#include <mutex>
-
 #include "dynamic_library.h"
 
 namespace xgen::cuda::cublaslt {
@@ -34,17 +32,6 @@ bool fill(void* library, Library& into) {
 
 }  // namespace
 
-const Library* open(std::string* failure) {
-  static std::mutex mutex;
-  static Library library;
-  static bool opened = false;
-  const std::lock_guard lock(mutex);
-  if (opened) return &library;
-  const char* name = open_first(kNames, [](void* handle) { return fill(handle, library); }, failure);
-  if (name == nullptr) return nullptr;
-  library.file = name;
-  opened = true;
-  return &library;
-}
+const Library* open(std::string* failure) { return open_once<Library>(kNames, fill, failure); }
 
 }  // namespace xgen::cuda::cublaslt

@@ -1,5 +1,3 @@
-#include <mutex>
-
 #include "cudnn.h"
 #include "dynamic_library.h"
 
@@ -27,17 +25,6 @@ bool fill(void* library, Library& into) {
 
 }  // namespace
 
-const Library* open(std::string* failure) {
-  static std::mutex mutex;
-  static Library library;
-  static bool opened = false;
-  const std::lock_guard lock(mutex);
-  if (opened) return &library;
-  const char* name = open_first(kNames, [](void* handle) { return fill(handle, library); }, failure);
-  if (name == nullptr) return nullptr;
-  library.file = name;
-  opened = true;
-  return &library;
-}
+const Library* open(std::string* failure) { return open_once<Library>(kNames, fill, failure); }
 
 }  // namespace xgen::cuda::cudnn

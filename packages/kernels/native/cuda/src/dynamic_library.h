@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 
 #include <cstddef>
+#include <mutex>
 #include <string>
 
 namespace xgen::cuda {
@@ -32,6 +33,22 @@ const char* open_first(const char* const (&names)[count], Fill&& fill, std::stri
   }
   if (failure != nullptr) *failure = first;
   return nullptr;
+}
+
+// The one `Library` of a program, filled by `fill(handle, library)` from the first of `names` that is complete, its name in `file`; or null, and
+// then the next call tries again.
+template <class Library, std::size_t count>
+const Library* open_once(const char* const (&names)[count], bool (*fill)(void*, Library&), std::string* failure) {
+  static std::mutex mutex;
+  static Library library;
+  static bool opened = false;
+  const std::lock_guard lock(mutex);
+  if (opened) return &library;
+  const char* name = open_first(names, [fill](void* handle) { return fill(handle, library); }, failure);
+  if (name == nullptr) return nullptr;
+  library.file = name;
+  opened = true;
+  return &library;
 }
 
 }  // namespace xgen::cuda
