@@ -82,33 +82,6 @@ export function compareRun(
   return [...ofOutputs, ...ofGradients];
 }
 
-const float32Tolerance = 1e-5;
-/** Of products that round their operands, and of everything that is stored rounded. */
-const roundedTolerances = { float32: 0, tensorfloat32: 1e-3, bfloat16: 1e-2 } as const;
-
-/** True where an operation rounds more than float32 does in this precision; `storesRounded`: activations are stored in it too. */
-export function isRounded(
-  declaration: OperationDeclaration<unknown>,
-  precision: keyof typeof roundedTolerances,
-  storesRounded: boolean,
-): boolean {
-  return precision !== 'float32' && (declaration.usesMatmulPrecision || storesRounded);
-}
-
-/** The error that a comparison may have. */
-export function allowedError(
-  declaration: OperationDeclaration<unknown>,
-  precision: keyof typeof roundedTolerances,
-  storesRounded: boolean,
-  { what }: Comparison,
-): number {
-  const exact = declaration.tolerance ?? float32Tolerance;
-  if (!isRounded(declaration, precision, storesRounded)) return exact;
-  const tolerance = Math.max(exact, (declaration.roundedFactors ?? 1) * roundedTolerances[precision]);
-  // Gradients are compared along a few directions, over which rounding errors don't average out.
-  return what.startsWith('gradient') ? 2 * tolerance : tolerance;
-}
-
 /** ‖actual − expected‖ / ‖expected‖; where nothing is expected, ‖actual‖. NaN and wrong lengths count as Infinity. */
 export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
   if (actual.length !== expected.length) return Infinity;

@@ -5,17 +5,13 @@ import '../gradients/index';
 import { KernelsError } from '../kernels-error';
 import { isHostBackend } from '../ops/host-memory';
 import { backendsUnderTest } from './backends';
-import {
-  allowedError,
-  compareRun,
-  type Comparison,
-  type Expectation,
-  expectationOf,
-  isRounded,
-  runCase,
-} from './check-case';
+import { compareRun, type Comparison, type Expectation, expectationOf, runCase } from './check-case';
 import type { OperationCase, OperationDeclaration } from './operation-declaration';
 import { operations } from './operations';
+
+const float32Tolerance = 1e-5;
+/** Of products that round their operands, and of everything that is stored rounded. */
+const roundedTolerance = { float32: 0, tensorfloat32: 1e-3, bfloat16: 1e-2 };
 
 const expectations = new Map<OperationCase<unknown>, Expectation>();
 function expectationFor(declaration: OperationDeclaration<unknown>, one: OperationCase<unknown>): Expectation {
@@ -34,8 +30,9 @@ describe.each(backends)('$label', ({ label, precision, storesBfloat16, skip, act
   beforeAll(activate);
 
   // In lower precision only the operations that multiply or store in it are of interest; their refusals are the same.
-  const storesRounded = storesBfloat16 === true;
-  const tested = operations.filter((one) => precision === 'float32' || isRounded(one, precision, storesRounded));
+  const isRounded = (declaration: OperationDeclaration<unknown>): boolean =>
+    precision !== 'float32' && (declaration.usesMatmulPrecision || storesBfloat16 === true);
+  const tested = operations.filter((declaration) => precision === 'float32' || isRounded(declaration));
   describe.each(tested)('$operation', (declaration) => {
     test.each(declaration.cases)('$name', (one) => {
       const before = memory().numTensors;
@@ -43,7 +40,12 @@ describe.each(backends)('$label', ({ label, precision, storesBfloat16, skip, act
       const run = runCase(declaration, one);
       const comparisons = compareRun(declaration, run, expected);
       run.dispose();
-      const allowed = (one: Comparison): number => allowedError(declaration, precision, storesRounded, one);
+      const exact = declaration.tolerance ?? float32Tolerance;
+      const rounded = (declaration.roundedFactors ?? 1) * roundedTolerance[precision];
+      const tolerance = isRounded(declaration) ? Math.max(exact, rounded) : exact;
+      // Gradients are compared along a few directions, over which rounding errors don't average out.
+      const allowed = ({ what }: Comparison): number =>
+        isRounded(declaration) && what.startsWith('gradient') ? 2 * tolerance : tolerance;
       expect(comparisons.filter((one) => !(one.error <= allowed(one)))).toEqual([]);
       expect(memory().numTensors - before, 'tensors leaked').toBe(0);
     });

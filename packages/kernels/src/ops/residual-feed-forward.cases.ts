@@ -25,7 +25,6 @@ export const residualFeedForwardOperation = declareOperation<{ epsilon: number }
   kernels: [XgRmsNormLinear, XgResidualRmsNorm, XgFeedForward, XgFeedForwardGrad],
   differentiable: ['stream', 'norm', 'gateUp', 'down'],
   usesMatmulPrecision: true,
-  roundedFactors: 2,
   cases: [layerCase(1, 8, 24), layerCase(3, 64, 40), layerCase(8, 136, 32), layerCase(20, 48, 56)],
   benchmark: () => layerCase(8, 256, 704),
   run: ({ stream, norm, gateUp, down }, { epsilon }) => [residualFeedForward(stream, norm, gateUp, down, { epsilon })],

@@ -69,12 +69,9 @@ function every(stride, end) {
   return Array.from({ length: Math.floor(end / stride) }, (_, i) => i * stride);
 }
 
-/**
- * The learning rate of each step: a linear warm-up over a fifth, then a cosine down to a tenth. Not so high that training is unstable: then any
- * two roundings part, PyTorch's own two ways of computing too.
- */
+/** The learning rate of each step: a linear warm-up over a tenth, then a cosine down to a tenth. */
 function schedule(steps) {
-  const [peak, warmUp] = [3e-4, Math.ceil(steps / 5)];
+  const [peak, warmUp] = [1e-3, Math.ceil(steps / 10)];
   return Array.from({ length: steps }, (_, i) => {
     if (i < warmUp) return (peak * (i + 1)) / warmUp;
     return peak * (0.55 + 0.45 * Math.cos((Math.PI * (i - warmUp)) / (steps - 1 - warmUp)));
