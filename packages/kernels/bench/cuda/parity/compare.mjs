@@ -20,13 +20,14 @@ export function compareParity(folder) {
   const read = (name) => JSON.parse(readFileSync(join(folder, name), 'utf8'));
   const [plan, ours, peer] = ['plan.json', 'ours.json', 'peer.json'].map(read);
   const losses = compareLosses(ours.losses, peer.losses, plan);
+  // What rounding alone does: the peer's own two ways of computing the same in bfloat16. Reported, not judged.
+  if (existsSync(join(folder, 'again.json'))) losses.peerToItself = worstOf(read('again.json').losses, peer.losses);
   const logits = ['initial', 'trained'].map((weights) => {
     const file = (side) => join(folder, `${side}.${weights}.logits`);
     const distances = {
       oursToPeer: distance(file('ours'), file('peer')),
       oursToExact: distance(file('ours'), file('exact')),
       peerToExact: distance(file('peer'), file('exact')),
-      // What rounding alone does to this model: the peer's own two ways of computing the same in bfloat16. Reported, not judged.
       ...(existsSync(file('again')) ? { peerToItself: distance(file('again'), file('peer')) } : {}),
     };
     return { weights, ...judgeLogits(distances, peer.rounds) };
@@ -52,22 +53,28 @@ export function compareLosses(ours, peer, { steps, minimumFall }) {
     throw new Error(
       `${steps} steps were planned, but there are ${ours.length} losses of ours and ${peer.length} of the peer.`,
     );
-  const differences = ours.map((loss, i) => Math.abs(loss - peer[i]) / Math.abs(peer[i]));
-  // NaN is worse than anything, and Math.max lets it win.
-  const worst = Math.max(...differences);
-  const step = 1 + differences.findIndex((difference) => Object.is(difference, worst));
+  const { worst, step, mean } = worstOf(ours, peer);
   const fall = 1 - ours.at(-1) / ours[0];
   return {
     passed: worst <= limits.loss && fall >= minimumFall,
     worst,
     step,
     limit: limits.loss,
-    mean: differences.reduce((sum, difference) => sum + difference, 0) / steps,
+    mean,
     first: { ours: ours[0], peer: peer[0] },
     last: { ours: ours.at(-1), peer: peer.at(-1) },
     fall,
     minimumFall,
   };
+}
+
+/** The largest and the mean difference of two lists of losses, relative to the second's; `step`: where it is largest, from 1. */
+function worstOf(first, second) {
+  const differences = first.map((loss, i) => Math.abs(loss - second[i]) / Math.abs(second[i]));
+  // NaN is worse than anything, and Math.max lets it win.
+  const worst = Math.max(...differences);
+  const step = 1 + differences.findIndex((difference) => Object.is(difference, worst));
+  return { worst, step, mean: differences.reduce((sum, difference) => sum + difference, 0) / differences.length };
 }
 
 /** ‖first − second‖ / ‖second‖ of two files of float32 numbers. */

@@ -1,13 +1,13 @@
 #!/usr/bin/env node
 // Whether training here and in PyTorch is the same: the same weights, the same tokens, 200 steps, every loss; and the logits before and after.
 //
-//   node parity.mjs prepare FOLDER [--rehearse]     writes plan.json, tokens.bin (int32), weights.safetensors
+//   node parity.mjs prepare FOLDER [--rehearse] [--sequences N]  writes plan.json, tokens.bin (int32), weights.safetensors
 //   node parity.mjs run FOLDER [--graph]            ours, on cuda in bfloat16: ours.json, ours.*.logits, trained.safetensors
 //   node parity.mjs stand-in FOLDER                 instead of peers/parity.py: TensorFlow.js's own CPU backend, in float32
 //   node parity.mjs compare FOLDER                  a line of JSON; exits 1 where they disagree
 //
-// Between run and compare comes `python3 peers/parity.py FOLDER`: peer.json, peer.*.logits, again.*.logits (uncompiled), exact.*.logits
-// (in float32). bench.mjs does all of it as the part `parity`. 2 GB of files at the full size.
+// Between run and compare comes `python3 peers/parity.py FOLDER`: peer.json, peer.*.logits, again.* (the same
+// uncompiled), exact.*.logits (in float32). bench.mjs does all of it as the part `parity`. 2 GB of files at the full size.
 import { closeSync, copyFileSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -20,7 +20,11 @@ import { createTokens, createUniform } from './tokens.mjs';
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
-  options: { rehearse: { type: 'boolean', default: false }, graph: { type: 'boolean', default: false } },
+  options: {
+    rehearse: { type: 'boolean', default: false },
+    graph: { type: 'boolean', default: false },
+    sequences: { type: 'string', default: '4' },
+  },
 });
 const [command, folder] = positionals;
 const commands = { prepare, run, 'stand-in': standIn, compare };
@@ -33,7 +37,7 @@ await commands[command]();
 function prepare() {
   const [preset, sequences, length, steps] = options.rehearse
     ? [{ width: 32, layers: 2, queryHeads: 4, keyValueHeads: 2, feedForward: 64, vocabulary: 64 }, 2, 32, 12]
-    : [presets['124m'], 4, 4096, 200];
+    : [presets['124m'], positive('sequences'), 4096, 200];
   const plan = {
     preset,
     sequences,
@@ -63,6 +67,13 @@ function prepare() {
   const shapes = parameterShapes(preset);
   writeSafetensors(join(folder, 'weights.safetensors'), shapes, initialWeights(shapes));
   console.log(JSON.stringify({ prepared: folder }));
+}
+
+function positive(option) {
+  const value = Number(options[option]);
+  if (Number.isInteger(value) && value > 0) return value;
+  console.error(`--${option} ${options[option]}: say a whole number above 0.`);
+  process.exit(2);
 }
 
 function every(stride, end) {
