@@ -7,6 +7,7 @@ test('the public API', async () => {
     'KernelsError',
     'adamW',
     'addRmsNorm',
+    'canRecord',
     'capture',
     'checkpointed',
     'createPagedCache',
@@ -41,6 +42,7 @@ test('the public API', async () => {
     'storeInBfloat16',
     'swiglu',
     'synchronizeDevice',
+    'unusedRow',
     'valueAndGradients',
   ]);
 });
