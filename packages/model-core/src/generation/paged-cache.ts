@@ -22,7 +22,7 @@ export interface PagedRows extends PagedSequences {
 }
 
 export class PagedCache {
-  private readonly layers: LayerCache[] = [];
+  readonly layers: LayerCache[] = [];
 
   constructor(
     private readonly config: ModelConfig,

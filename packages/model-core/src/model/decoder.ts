@@ -92,10 +92,10 @@ export function decoderHiddenStates(
 }
 
 interface BlockWeights {
-  inputNorm: tf.Variable;
+  attentionNorm: tf.Variable;
   qkv: tf.Variable;
-  attentionOutput: tf.Variable;
-  postAttentionNorm: tf.Variable;
+  output: tf.Variable;
+  feedForwardNorm: tf.Variable;
   gateUp: tf.Variable;
   down: tf.Variable;
 }
@@ -103,10 +103,10 @@ interface BlockWeights {
 function blockWeights(parameters: ParameterStore, layer: number): BlockWeights {
   const names = blockParameterNames(layer);
   return {
-    inputNorm: parameters.get(names.inputNorm),
+    attentionNorm: parameters.get(names.inputNorm),
     qkv: parameters.get(names.qkv),
-    attentionOutput: parameters.get(names.attentionOutput),
-    postAttentionNorm: parameters.get(names.postAttentionNorm),
+    output: parameters.get(names.attentionOutput),
+    feedForwardNorm: parameters.get(names.postAttentionNorm),
     gateUp: parameters.get(names.gateUp),
     down: parameters.get(names.down),
   };
@@ -124,16 +124,16 @@ function decoderBlock(
   [positions_N, inverseFrequencies, ...attentionInputs]: tf.Tensor[],
 ): tf.Tensor2D {
   const rotation = { rotatedHeads: queryHeads + keyValueHeads, headDimension, attentionScaling };
-  const first = residualRmsNormLinear(stream_ND, weights.inputNorm, weights.qkv, { epsilon });
+  const first = residualRmsNormLinear(stream_ND, weights.attentionNorm, weights.qkv, { epsilon });
   const rotated_NH =
     attention.rotate?.(first.product, positions_N, inverseFrequencies, attentionScaling, layer) ??
     rope(first.product, positions_N, inverseFrequencies, rotation);
   const qkv_NH = keepFor(mode, 'qkv', rotated_NH);
   const attended_NA = keepFor(mode, 'attended', attention.apply(qkv_NH, layer, attentionInputs));
-  const projected_ND = linear(attended_NA, weights.attentionOutput, { residual: first.residual });
+  const projected_ND = linear(attended_NA, weights.output, { residual: first.residual });
   const middle_ND = keepFor(mode, 'middle', projected_ND);
   const keepGateUp = keeps(mode, 'gateUp');
-  return residualFeedForward(middle_ND, weights.postAttentionNorm, weights.gateUp, weights.down, {
+  return residualFeedForward(middle_ND, weights.feedForwardNorm, weights.gateUp, weights.down, {
     epsilon,
     keepGateUp,
   });
