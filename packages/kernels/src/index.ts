@@ -56,6 +56,7 @@ export {
   type DeviceMemory,
   deviceMemory,
   type MemoryHolder,
+  readTogether,
   resetDeviceMemoryPeaks,
   storeInBfloat16,
   synchronizeDevice,

@@ -26,6 +26,7 @@ test('the public API', async () => {
     'nativeVariants',
     'pagedAttention',
     'pagedCacheAppend',
+    'readTogether',
     'resetDeviceMemoryPeaks',
     'residualFeedForward',
     'residualRmsNorm',

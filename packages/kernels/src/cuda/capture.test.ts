@@ -15,7 +15,7 @@ import { swiglu } from '../ops/swiglu';
 import { valueAndGradients } from '../tape/value-and-gradients';
 import { canRecord, capture } from './capture';
 import { bfloat16, float32 } from './physical-type';
-import { activeCudaBackend, deviceMemory, setMatmulPrecision } from './settings';
+import { activeCudaBackend, deviceMemory, readTogether, setMatmulPrecision } from './settings';
 import { missing, useEmulatedDevice } from './test-support';
 
 const ramp = (count: number, shift = 0): Float32Array =>
@@ -156,6 +156,16 @@ describe.each(backends)('on $name', ({ start }) => {
     run.dispose();
     plain.dispose();
     captured.dispose();
+  });
+
+  test('several tensors are read together as they are read one by one', () => {
+    const constant = tf.tensor1d([1, 2, 3], 'int32');
+    const computed = [tf.add(constant, 1), tf.mul(tf.ones([2, 2]), 0.5), tf.greater(tf.tensor1d([1, 5]), 2)];
+    const each = (tensors: tf.Tensor[]): unknown[] => tensors.map((tensor) => tensor.dataSync());
+    for (const list of [computed, computed.slice(0, 2), [constant, ...computed], computed.slice(1, 2), []]) {
+      expect(readTogether(list)).toEqual(each(list));
+    }
+    tf.dispose([constant, ...computed]);
   });
 
   test('counters that advance inside go on from call to call', () => {
@@ -305,13 +315,19 @@ describe.skipIf(missing !== undefined)('on cuda (emulated) only', () => {
     const captured = capture((a, b) => [tf.add(a, b)], [x, y]);
     const uploads = vi.spyOn(backend.addon, 'upload');
     const copies = vi.spyOn(backend.addon, 'convertTo');
-    const copied = (): number => uploads.mock.calls.length + copies.mock.calls.length;
+    const together = vi.spyOn(backend.addon, 'uploadTogether');
+    const copied = (): number[] => [uploads, copies, together].map(({ mock }) => mock.calls.length);
     captured.run(x, y);
-    expect(copied()).toBe(0);
+    expect(copied()).toEqual([0, 0, 0]);
+    // Of y's own, since y has an array on the device.
     expect([...captured.run(y, y)[0].dataSync()]).toEqual([6, 8]);
-    expect(copied()).toBe(1);
-    uploads.mockRestore();
-    copies.mockRestore();
+    expect(copied()).toEqual([0, 1, 0]);
+    expect([...captured.run(tf.tensor1d([5, 6]), y)[0].dataSync()]).toEqual([8, 10]);
+    expect(copied()).toEqual([1, 1, 0]);
+    // Two that are new go together.
+    expect([...captured.run(tf.tensor1d([7, 8]), tf.tensor1d([10, 20]))[0].dataSync()]).toEqual([17, 28]);
+    expect(copied()).toEqual([1, 1, 1]);
+    for (const spy of [uploads, copies, together]) spy.mockRestore();
     captured.dispose();
   });
 

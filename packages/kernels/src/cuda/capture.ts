@@ -8,6 +8,7 @@ import { KernelsError } from '../kernels-error';
 import { isRecording } from '../tape/engine-internals';
 import { sizeBetween } from '../native/check-infos';
 import type { CudaBackend } from './cuda-backend';
+import type { Handle } from './addon';
 import type { Dependencies } from './dependencies';
 import { bytesOf, exactType, type HostValues } from './physical-type';
 import { activeCudaBackend } from './settings';
@@ -137,11 +138,13 @@ function record(
           { remedy: 'Capture the function again; change tensors that it uses in place only.' },
         );
       }
-      inputs.forEach((input, i) => {
+      const changed = inputs.flatMap((input, i) => {
         const { host } = backend.dataOf(input.dataId);
-        if (host === undefined || host !== given[i]) refresh(backend, input, fixed[i]);
+        if (host !== undefined && host === given[i]) return [];
         given[i] = host;
+        return [{ input, target: fixed[i] }];
       });
+      refresh(backend, changed);
       backend.addon.replay(graph);
       return outputs;
     },
@@ -159,13 +162,30 @@ function fixedCopy(backend: CudaBackend, example: Tensor): Tensor {
   return engine().makeTensorFromTensorInfo(info);
 }
 
-/** New values for a fixed input, straight from the host where they still are there. */
-function refresh(backend: CudaBackend, input: Tensor, target: Tensor): void {
-  const { host, type, handle } = backend.dataOf(input.dataId);
-  const to = backend.array(target);
-  const direct = handle === 0 && host !== undefined && type === exactType(input.dtype);
-  if (direct && backend.typeOf(target) === type) backend.addon.upload(to, bytesOf(host as HostValues));
-  else backend.addon.convertTo(sizeBetween(input.shape, 0), backend.array(input), to);
+/** New values for fixed inputs: together straight from the host where they still are there. */
+function refresh(backend: CudaBackend, changed: readonly { input: Tensor; target: Tensor }[]): void {
+  const handles: Handle[] = [];
+  const parts: Uint8Array[] = [];
+  for (const { input, target } of changed) {
+    const { host, type, handle } = backend.dataOf(input.dataId);
+    const to = backend.array(target);
+    const direct = handle === 0 && host !== undefined && type === exactType(input.dtype);
+    if (direct && backend.typeOf(target) === type) {
+      handles.push(to);
+      parts.push(bytesOf(host as HostValues));
+    } else {
+      backend.addon.convertTo(sizeBetween(input.shape, 0), backend.array(input), to);
+    }
+  }
+  if (parts.length === 1) backend.addon.upload(handles[0], parts[0]);
+  if (parts.length < 2) return;
+  const bytes = new Uint8Array(parts.reduce((sum, { byteLength }) => sum + byteLength, 0));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.byteLength;
+  }
+  backend.addon.uploadTogether(handles.length, Int32Array.from(handles), bytes);
 }
 
 function asKernelsError(error: unknown): unknown {

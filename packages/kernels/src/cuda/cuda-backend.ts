@@ -252,6 +252,30 @@ export class CudaBackend extends KernelBackend {
     return values;
   }
 
+  /** The values of several tensors with one wait for the device, where they are stored as they are read. */
+  readTogether(dataIds: readonly DataId[]): HostValues[] {
+    const all = dataIds.map((dataId) => this.dataOf(dataId));
+    const direct = all.every(
+      ({ host, count, dtype, type }) =>
+        host === undefined && count > 0 && dtype !== 'string' && type === exactType(dtype),
+    );
+    if (!direct || all.length < 2) return dataIds.map((dataId) => this.readSync(dataId) as HostValues);
+    const handles = Int32Array.from(all, ({ handle }) => handle);
+    const parts = all.map(({ dtype, count }) => hostArray(dtype, count));
+    const bytes = new Uint8Array(parts.reduce((sum, { byteLength }) => sum + byteLength, 0));
+    try {
+      this.addon.readTogether(handles.length, handles, bytes);
+    } catch (error) {
+      throw this.readFailure(error);
+    }
+    let at = 0;
+    for (const part of parts) {
+      bytesOf(part).set(bytes.subarray(at, at + part.byteLength));
+      at += part.byteLength;
+    }
+    return parts;
+  }
+
   override async read(dataId: DataId): Promise<backend_util.BackendValues> {
     const data = this.dataOf(dataId);
     if (data.host !== undefined) return data.host.slice();

@@ -5,6 +5,7 @@ export { canRecord, capture, type CapturedFunction } from './capture';
 export {
   activeCudaBackend,
   deviceMemory,
+  readTogether,
   resetDeviceMemoryPeaks,
   setDeterministic,
   setMatmulPrecision,

@@ -1,6 +1,6 @@
 /** From logits to tokens with their log-probabilities, for several sequences at once. */
 import * as tf from '@tensorflow/tfjs-core';
-import { embedding, sampleTokens, type SampledTokens } from '@xgen-small/kernels';
+import { embedding, readTogether, sampleTokens, type SampledTokens } from '@xgen-small/kernels';
 import { uniformAt } from '../util/random-generator.js';
 import type { Sequence } from './sequence.js';
 import type { TokenLogProbability } from './types.js';
@@ -45,8 +45,7 @@ export function readSampled(
   { ids, logProbabilities, logits }: SampledRows,
   sequences: readonly Sequence[],
 ): SampledToken[] {
-  const tokens = ids.dataSync();
-  const chosen = logProbabilities.dataSync();
+  const [tokens, chosen] = readTogether([ids, logProbabilities]);
   const sampled = sequences.map((_, i): SampledToken => ({ token: tokens[i], logProbability: chosen[i] }));
   tf.tidy(() => addAlternatives(logits, sequences, sampled));
   return sampled;
