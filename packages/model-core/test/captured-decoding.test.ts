@@ -247,6 +247,20 @@ describe.skipIf(missing !== undefined)('captured decoding', () => {
     expect(captured.map(({ tokens }) => tokens)).toEqual(uncaptured.map(({ tokens }) => tokens));
   });
 
+  it('keeps its graphs where each step runs in a tidy of the caller’s', () => {
+    const engine = new GenerationEngine(model, options);
+    for (const request of requests) engine.add(request);
+    const events: Run['events'] = new Map();
+    while (engine.active + engine.waiting > 0) {
+      tf.tidy(() => {
+        for (const event of engine.step()) events.set(event.id, [...(events.get(event.id) ?? []), event]);
+      });
+    }
+    expectSame(events, plain(requests).events);
+    expect(engine.stats().capturedSteps).toBe(9);
+    engine.dispose();
+  });
+
   it('goes on with its graphs when weights change in place, and records anew when they are replaced', () => {
     const copy = model.clone();
     const request = { promptTokens: [3, 1, 4], maximumNewTokens: 6, stopTokens: [] };
