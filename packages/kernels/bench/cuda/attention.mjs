@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// Attention alone, forward and backward: cuDNN's, where it takes the case, and what the backend chooses, against the deterministic kernels here, whose
-// results must agree.
+// Attention alone, forward and backward: cuDNN's, where it takes the case, and what the backend chooses, against the deterministic
+// kernels here, whose results must agree.
 //
 //   node attention.mjs [--only TEXT]                 the cases below whose names contain TEXT
 //   node attention.mjs --lengths 5,300,… [--heads 32,8,64]   documents of these lengths; query heads, key-value heads, head size

@@ -9,7 +9,8 @@ namespace {
 
 constexpr unsigned kThreads = 256;
 
-// Each token finds its document by bisection. Lengths that do not rise from 0 to `tokens` are reported, and bounded. `next`, where there is one, becomes 0.
+// Each token finds its document by bisection. Lengths that do not rise from 0 to `tokens` are reported, and bounded. `next`, where there is
+// one, becomes 0.
 __global__ void __launch_bounds__(kThreads) documents_kernel(const std::int32_t* cumulative, std::size_t documents, std::int32_t* starts,
                                                              std::int32_t* ends, unsigned* next, std::size_t tokens, ErrorFlag* error) {
   const std::size_t i = static_cast<std::size_t>(blockIdx.x) * kThreads + threadIdx.x;

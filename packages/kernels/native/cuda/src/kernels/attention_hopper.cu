@@ -108,16 +108,10 @@ __device__ __forceinline__ void hold(std::uint32_t (&x)[count]) {
 struct Rows {
   float scores[32];
   std::uint32_t weights[16];
-  float sums[32];
-  float reference[2];  // of the exponents, in powers of two
-  float total[2];      // this lane's
+  float sums[32] = {};
+  float reference[2] = {-infinity(), -infinity()};  // of the exponents, in powers of two
+  float total[2] = {};                              // this lane's
 
-  __device__ __forceinline__ void clear() {
-#pragma unroll
-    for (unsigned i = 0; i < 32; i++) sums[i] = 0.0f;
-    reference[0] = reference[1] = -infinity();
-    total[0] = total[1] = 0.0f;
-  }
   __device__ __forceinline__ void hold_all() {
     hold(scores);
     hold(weights);
@@ -131,7 +125,8 @@ __device__ __forceinline__ void exponentials(Rows& rows, float scale, float (&bl
 #pragma unroll
   for (unsigned i = 0; i < 32; i += 2) {
     const unsigned row = i / 2 % 2;
-    const float low = exp2_fast(fmaf(rows.scores[i], scale, -rows.reference[row])), high = exp2_fast(fmaf(rows.scores[i + 1], scale, -rows.reference[row]));
+    const float low = exp2_fast(fmaf(rows.scores[i], scale, -rows.reference[row]));
+    const float high = exp2_fast(fmaf(rows.scores[i + 1], scale, -rows.reference[row]));
     block[row] += low + high;
     rows.weights[i / 2] = pack_bfloat16(low, high);
   }
@@ -188,8 +183,11 @@ __device__ __forceinline__ void multiply_values(Rows& rows, std::uint32_t values
 #pragma unroll
   for (unsigned k = 0; k < kKeys / 16; k++) multiply_columns(rows.sums, rows.weights + 4 * k, descriptor(values + k * (16 * 128 / 16)));
 }
+
 // Of a box [64 rows][64] swizzled by 128 bytes: 16 bytes of a row.
-__device__ __forceinline__ std::uint32_t box_address(std::uint32_t box, unsigned row, unsigned chunk) { return box + row * 128 + ((chunk ^ (row % 8)) * 16); }
+__device__ __forceinline__ std::uint32_t box_address(std::uint32_t box, unsigned row, unsigned chunk) {
+  return box + row * 128 + ((chunk ^ (row % 8)) * 16);
+}
 
 __global__ void __launch_bounds__(kThreads, 1) attention_hopper_kernel(const __grid_constant__ Maps maps, const Task task) {
   using namespace hopper;
@@ -234,15 +232,19 @@ __global__ void __launch_bounds__(kThreads, 1) attention_hopper_kernel(const __g
         tile.index = static_cast<int>(index);
         tile.head = head;
         for (unsigned group = 0; group < kGroups; group++) {
-          tile.low[group] = task.starts[min(first + group * kGroupRows, last)] / static_cast<int>(kKeys);
+          const int start = task.starts[min(first + group * kGroupRows, last)] / static_cast<int>(kKeys);
+          // Starts that fall, of lengths in disorder, must not make a group wait for keys that nobody copies.
+          tile.low[group] = group == 0 ? start : max(start, tile.low[0]);
           tile.last_start[group] = task.starts[min(first + group * kGroupRows + kGroupRows - 1, last)];
         }
         const int low = tile.low[0];
         barrier_expect(asked(buffer), kQueryBytes);
         for (unsigned i = 0; i < kGroups; i++) {
-          load_box(base + buffer * kQueryBytes + i * kBoxBytes, &maps.rows, static_cast<int>(head * kSize), static_cast<int>(first + i * kGroupRows), asked(buffer));
+          load_box(base + buffer * kQueryBytes + i * kBoxBytes, &maps.rows, static_cast<int>(head * kSize), static_cast<int>(first + i * kGroupRows),
+                   asked(buffer));
         }
-        const int key_column = static_cast<int>((task.query_heads + key_head) * kSize), value_column = key_column + static_cast<int>(task.key_value_heads * kSize);
+        const int key_column = static_cast<int>((task.query_heads + key_head) * kSize);
+        const int value_column = key_column + static_cast<int>(task.key_value_heads * kSize);
         for (int block = static_cast<int>((first + kRows) / kKeys) - 1; block >= low; block--, at.next()) {
           const std::uint32_t to = ring + at.stage * kStageBytes;
           barrier_wait(empty(at.stage), at.parity ^ 1);
@@ -283,7 +285,6 @@ __global__ void __launch_bounds__(kThreads, 1) attention_hopper_kernel(const __g
         barrier_arrive(answered(buffer ^ 1));
       }
       Rows rows;
-      rows.clear();
       const int first = index * static_cast<int>(kRows) + static_cast<int>(group * kGroupRows), row = first + static_cast<int>(warp * 16 + lane / 4);
       const int low = tile.low[group], last_start = tile.last_start[group];
       const int diagonal = first / static_cast<int>(kKeys);
@@ -368,9 +369,9 @@ __global__ void attention_hopper_kernel(const __grid_constant__ Maps, const Task
 
 #endif
 
-// ---------------------------------------------------------------------------------------------------------------- host
-
 }  // namespace
+
+// ---------------------------------------------------------------------------------------------------------------- host
 
 bool attention_hopper_takes(std::size_t tokens, const AttentionShape& shape) {
   return on_hopper() && shape.head_dimension == kSize && tokens > 0 && tokens < (std::size_t{1} << 31) - kRows;
@@ -387,8 +388,8 @@ void attention_hopper(Stream stream, const AttentionForward<bfloat16>& arguments
   const std::size_t document_bytes = arguments.tokens / std::max<std::size_t>(documents, 1) * kSize * 4;
   unsigned together = heads.key_value_heads;
   while (together > 1 && (together * document_bytes > kCacheBytes || heads.key_value_heads % together != 0)) together--;
-  const Task task = {arguments.starts, arguments.log_sum_exp, next, static_cast<unsigned>(arguments.tokens), tiles, heads.query_heads, heads.key_value_heads,
-                     heads.group, together * heads.group, heads.scale * kLog2E};
+  const Task task = {arguments.starts,      arguments.log_sum_exp, next, static_cast<unsigned>(arguments.tokens), tiles, heads.query_heads,
+                     heads.key_value_heads, heads.group,           together * heads.group, heads.scale * kLog2E};
   const std::size_t blocks = std::min<std::size_t>(multiprocessors(), std::size_t{tiles} * heads.query_heads);
   launch(name, attention_hopper_kernel, grid_of(name, blocks), kThreads, kSharedBytes, stream, maps, task);
 }

@@ -7,7 +7,9 @@ namespace xgen::cuda {
 
 #ifdef XGEN_CUDA_EMULATION
 inline bool attention_hopper_takes(std::size_t, const AttentionShape&) { return false; }
-inline void attention_hopper(Stream, const AttentionForward<bfloat16>&, std::size_t, unsigned*) { fail_launch("attention", "the emulated device is no Hopper"); }
+inline void attention_hopper(Stream, const AttentionForward<bfloat16>&, std::size_t, unsigned*) {
+  fail_launch("attention", "the emulated device is no Hopper");
+}
 #else
 // Whether the current device and these sizes are taken.
 bool attention_hopper_takes(std::size_t tokens, const AttentionShape& shape);

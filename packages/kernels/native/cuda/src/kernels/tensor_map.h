@@ -8,7 +8,8 @@
 namespace xgen::cuda {
 
 using EncodeTensorMap = CUresult (*)(CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*, const cuuint64_t*, const cuuint64_t*, const cuuint32_t*,
-                                     const cuuint32_t*, CUtensorMapInterleave, CUtensorMapSwizzle, CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
+                                     const cuuint32_t*, CUtensorMapInterleave, CUtensorMapSwizzle, CUtensorMapL2promotion,
+                                     CUtensorMapFloatOOBfill);
 
 // The driver's function, or null where it has none.
 inline EncodeTensorMap encode_tensor_map() {
@@ -26,7 +27,8 @@ inline EncodeTensorMap encode_tensor_map() {
 inline bool on_hopper() {
   static const bool hopper = [] {
     int device = 0, major = 0;
-    const bool asked = cudaGetDevice(&device) == cudaSuccess && cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess;
+    const bool asked = cudaGetDevice(&device) == cudaSuccess &&
+                       cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess;
     return asked && major == 9 && encode_tensor_map() != nullptr;
   }();
   return hopper;
@@ -40,7 +42,8 @@ inline CUtensorMap tensor_map(const char* name, const void* data, std::size_t ro
   const cuuint32_t box[] = {box_columns, box_rows}, steps[] = {1, 1};
   const CUtensorMapSwizzle swizzle = box_columns * 2 == 128 ? CU_TENSOR_MAP_SWIZZLE_128B : CU_TENSOR_MAP_SWIZZLE_64B;
   const CUresult status = encode_tensor_map()(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, const_cast<void*>(data), sizes, strides, box, steps,
-                                              CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+                                              CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+                                              CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (status != CUDA_SUCCESS) fail_launch(name, "a matrix cannot be described to the copy engine");
   return map;
 }
