@@ -24,10 +24,13 @@ AttentionShape computable_shape_of(const DeviceCall& call) {
   return shape;
 }
 
-// Whether cuDNN computes this call, and the workspace it wants then. It does not in deterministic mode: its gradient adds in no fixed order.
+// Whether cuDNN computes this call, and the workspace it wants then. It does not in deterministic mode, since its gradient adds in no fixed order,
+// nor where a kernel here is faster, unless comparisons ask for it. Forward and gradient are chosen apart: both sides keep log_sum_exp alike.
 bool fused(const DeviceCall& call, const PackedBatch& batch, const AttentionShape& shape, ElementType type, bool gradient, std::size_t* bytes) {
   Context& context = call.context();
-  return type == ElementType::bfloat16 && !context.deterministic && context.fused_attention.takes(batch, shape, gradient, bytes);
+  if (type != ElementType::bfloat16 || context.deterministic) return false;
+  if (!gradient && !context.library_attention && attention_beats_library(type, batch.tokens, shape)) return false;
+  return context.fused_attention.takes(batch, shape, gradient, bytes);
 }
 
 // Arguments from 4 on: tokens, documents, the longest one's tokens where the host knows them (else 0), qkv, cumulative lengths.
