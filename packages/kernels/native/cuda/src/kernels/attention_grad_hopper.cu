@@ -12,17 +12,14 @@
 #include <algorithm>
 #include <type_traits>
 
-#include "attention.h"
+#include "attention_grad_hopper.h"
 #include "hopper_products.h"
 
 #ifndef XGEN_VALUES_IN_REGISTERS
 #define XGEN_VALUES_IN_REGISTERS 0
 #endif
-#ifndef XGEN_LATE_QUERIES
-#define XGEN_LATE_QUERIES 0
-#endif
-#ifndef XGEN_ADD_BULK
-#define XGEN_ADD_BULK 1
+#ifndef XGEN_POLYNOMIAL
+#define XGEN_POLYNOMIAL 0
 #endif
 #ifndef XGEN_GRAD_STAGES
 #define XGEN_GRAD_STAGES 5
@@ -97,6 +94,15 @@ __device__ __forceinline__ void store_box_rows(std::uint32_t box, const float (&
                            pack_bfloat16(s[2] * factor, s[3] * factor), pack_bfloat16(s[4] * factor, s[5] * factor),
                            pack_bfloat16(s[6] * factor, s[7] * factor));
   }
+}
+
+// 2^x without the unit for exponentials, which would else be the limit: the nearest integer goes to the exponent, 2^f is a polynomial, to 1e-4.
+// At least 2^-126, which bfloat16 sums do not see.
+__device__ __forceinline__ float exp2_polynomial(float x) {
+  x = fmaxf(x, -126.0f);
+  const float shifted = x + 12582912.0f, f = x - (shifted - 12582912.0f);
+  const float p = fmaf(fmaf(fmaf(0.0550072425f, f, 0.2422069025f), f, 0.6932826490f), f, 1.0f);
+  return __uint_as_float(__float_as_uint(p) + (__float_as_uint(shifted) << 23));
 }
 
 __global__ void __launch_bounds__(kThreads, 1) attention_grad_kernel(const __grid_constant__ Maps maps, Task task) {
@@ -210,30 +216,30 @@ __global__ void __launch_bounds__(kThreads, 1) attention_grad_kernel(const __gri
         }
         products_commit();
       };
-      const auto add_queries = [&](float* to) {
-#if XGEN_ADD_BULK
+      // What was written to shared memory goes on its way: the pair's gradients of scores to both warpgroups, queries' gradients to memory.
+      const auto hand_over = [&](unsigned of_pair, float* to) {
+        fence_for_copies();
+        __syncwarp();
+        if (lane == 0) {
+          barrier_arrive(written(of_pair % 2));
+          if (to != nullptr) {
+            add_piece(to, own_out, kWarpOut);
+            commit_stores();
+          }
+        }
+      };
+      const auto put_queries = [&] {
         if (lane == 0) wait_for_reads<0>();
         __syncwarp();
 #pragma unroll
         for (unsigned i = 0; i < 8; i++) {
           store_shared(own_out + (i * 32 + lane) * 16, d_queries[4 * i], d_queries[4 * i + 1], d_queries[4 * i + 2], d_queries[4 * i + 3]);
         }
-        fence_for_copies();
-        __syncwarp();
-        if (lane == 0) {
-          add_piece(to, own_out, kWarpOut);
-          commit_stores();
-        }
-#else
-#pragma unroll
-        for (unsigned i = 0; i < 8; i++) {
-          add_to_memory(to + (i * 32 + lane) * 4, d_queries[4 * i], d_queries[4 * i + 1], d_queries[4 * i + 2], d_queries[4 * i + 3]);
-        }
-#endif
       };
 
       float* sums = task.sums + (std::size_t{key_head} * task.heads.group * task.padded + first + group * kQueries) * kSize + warp * kWarpSums;
-      float* sums_before = sums;
+      float* sums_before = nullptr;  // of the pair before, whose sums are not made yet
+      float* sums_put = nullptr;     // of those that wait in shared memory
       unsigned tile = 0, before = 0;
 
       std::uint32_t weights[16], gradients[16];
@@ -253,6 +259,9 @@ __global__ void __launch_bounds__(kThreads, 1) attention_grad_kernel(const __gri
         const std::uint32_t queries = base + at.stage * 2 * kBox, statistics = base + kStatisticsAt + at.stage * kStatisticsBytes + lane % 4 * 8;
         const unsigned row = first + (tile * 2 + sub) * kQueries;
         barrier_wait(full(at.stage), at.parity);
+        float2 log_sum_exp[8], delta[8];
+#pragma unroll
+        for (unsigned j = 0; j < 8; j++) log_sum_exp[j] = load_shared(statistics + j * 32);
         products_begin();
 #pragma unroll
         for (unsigned k = 0; k < 4; k++) multiply64<false>(scores, key_part + 4 * k, rows_descriptor(queries + k * 32), k > 0);
@@ -267,12 +276,18 @@ __global__ void __launch_bounds__(kThreads, 1) attention_grad_kernel(const __gri
         }
         products_commit();
         multiply_keys();
+        if constexpr (sub == 0) {
+#if !XGEN_HAND_OVER_EARLY
+          if (round > 0) hand_over(pair - 1, sums_put);
+#endif
+        }
 
         products_wait<2>();
         settle(scores);
         if constexpr (sub == 1) {
           settle(d_queries);
-          if (round > 0) add_queries(sums_before);
+          if (round > 0) put_queries();
+          sums_put = sums_before;
         }
         if (row < own_first + 63 || row + kQueries > group_end) {
 #pragma unroll
@@ -283,12 +298,12 @@ __global__ void __launch_bounds__(kThreads, 1) attention_grad_kernel(const __gri
         }
 #pragma unroll
         for (unsigned j = 0; j < 8; j++) {
-          const float2 log_sum_exp = load_shared(statistics + j * 32);
           float* const s = scores + 4 * j;
-          s[0] = exp2_fast(fmaf(s[0], factor, -log_sum_exp.x));
-          s[1] = exp2_fast(fmaf(s[1], factor, -log_sum_exp.y));
-          s[2] = exp2_fast(fmaf(s[2], factor, -log_sum_exp.x));
-          s[3] = exp2_fast(fmaf(s[3], factor, -log_sum_exp.y));
+#pragma unroll
+          for (unsigned i = 0; i < 4; i++) {
+            const float x = fmaf(s[i], factor, -(i % 2 == 0 ? log_sum_exp[j].x : log_sum_exp[j].y));
+            s[i] = XGEN_POLYNOMIAL > 0 && static_cast<int>((j * 4 + i) % 8) < XGEN_POLYNOMIAL ? exp2_polynomial(x) : exp2_fast(x);
+          }
           weights[2 * j] = pack_bfloat16(s[0], s[1]);
           weights[2 * j + 1] = pack_bfloat16(s[2], s[3]);
         }
@@ -296,37 +311,26 @@ __global__ void __launch_bounds__(kThreads, 1) attention_grad_kernel(const __gri
 #pragma unroll
         for (unsigned k = 0; k < 4; k++) multiply64<true>(d_values, weights + 4 * k, columns_descriptor(queries + kBox + k * 16 * 128, kBox), true);
         products_commit();
-#if !XGEN_LATE_QUERIES
+#pragma unroll
+        for (unsigned j = 0; j < 8; j++) delta[j] = load_shared(statistics + kQueries * 4 + j * 32);
         if constexpr (sub == 0) {
           if (round > 0) barrier_wait(written((pair - 1) % 2), (pair - 1) / 2 % 2);
           multiply_queries((pair - 1) % 2);  // in the first round of nothing in particular, which nobody takes
         }
         products_wait<sub == 0 ? 2 : 1>();
-#else
-        products_wait<1>();
-#endif
         settle(d_weights);
         if ((sub == 1 || round > 0) && lane == 0) barrier_arrive(empty(before));
 #pragma unroll
         for (unsigned j = 0; j < 8; j++) {
-          const float2 delta = load_shared(statistics + kQueries * 4 + j * 32);
           const float* const s = scores + 4 * j;
           const float* const d = d_weights + 4 * j;
-          gradients[2 * j] = pack_bfloat16(s[0] * (d[0] - delta.x), s[1] * (d[1] - delta.y));
-          gradients[2 * j + 1] = pack_bfloat16(s[2] * (d[2] - delta.x), s[3] * (d[3] - delta.y));
+          gradients[2 * j] = pack_bfloat16(s[0] * (d[0] - delta[j].x), s[1] * (d[1] - delta[j].y));
+          gradients[2 * j + 1] = pack_bfloat16(s[2] * (d[2] - delta[j].x), s[3] * (d[3] - delta[j].y));
         }
 #pragma unroll
         for (unsigned i = 0; i < 4; i++) store_matrices_transposed(own_scores + (pair % 2 * 4 + sub * 2) * kBox + i * 16 * 128, gradients + 4 * i);
-        if constexpr (sub == 1) {
-          fence_for_copies();
-          __syncwarp();
-          if (lane == 0) barrier_arrive(written(pair % 2));
-        }
-#if XGEN_LATE_QUERIES
-        if constexpr (sub == 0) {
-          if (round > 0) barrier_wait(written((pair - 1) % 2), (pair - 1) / 2 % 2);
-          multiply_queries((pair - 1) % 2);  // in the first round of nothing in particular, which nobody takes
-        }
+#if XGEN_HAND_OVER_EARLY
+        if constexpr (sub == 1) hand_over(pair, sums_put);
 #endif
         products_wait<sub == 0 ? 1 : 0>();
         before = at.stage;
@@ -348,14 +352,21 @@ __global__ void __launch_bounds__(kThreads, 1) attention_grad_kernel(const __gri
       }
       products_begin();
       multiply_keys();
+#if !XGEN_HAND_OVER_EARLY
+      hand_over(pair - 1, sums_put);
+#endif
       barrier_wait(written((pair - 1) % 2), (pair - 1) / 2 % 2);
       multiply_queries((pair - 1) % 2);
       products_wait<0>();
       settle(d_queries);
       settle(d_keys);
       settle(d_values);
-      add_queries(sums_before);
+      put_queries();
+      fence_for_copies();
+      __syncwarp();
       if (lane == 0) {
+        add_piece(sums_before, own_out, kWarpOut);
+        commit_stores();
         barrier_arrive(empty(before));
         barrier_arrive(keys_empty);
         wait_for_reads<0>();
@@ -500,7 +511,7 @@ Workspace workspace_of(void* workspace, std::size_t tokens, std::size_t query_he
 
 }  // namespace
 
-bool hopper_takes(const AttentionShape& shape, std::size_t tokens) {
+bool attention_grad_hopper_takes(std::size_t tokens, const AttentionShape& shape) {
   static const bool hopper = [] {
     int device = 0, major = 0;
     const bool asked = cudaGetDevice(&device) == cudaSuccess && cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess;
@@ -509,7 +520,7 @@ bool hopper_takes(const AttentionShape& shape, std::size_t tokens) {
   return hopper && shape.head_dimension == kSize && tokens > 0 && tokens < (std::size_t{1} << 30);
 }
 
-std::size_t hopper_attention_grad_workspace_bytes(std::size_t tokens, const AttentionShape& shape) {
+std::size_t attention_grad_hopper_workspace_bytes(std::size_t tokens, const AttentionShape& shape) {
   return workspace_of(nullptr, tokens, shape.query_heads).bytes;
 }
 

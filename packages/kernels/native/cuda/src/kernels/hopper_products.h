@@ -29,6 +29,16 @@ __device__ __forceinline__ void multiply64(float (&c)[32], std::uint64_t a, std:
       : XGEN_SUMS32(c)
       : "l"(a), "l"(b), "r"(static_cast<std::uint32_t>(add)), "n"(columns ? 1 : 0));
 }
+// The descriptor of what lies so many bytes further; within shared memory the low word does not overflow.
+__device__ __forceinline__ std::uint64_t moved(std::uint64_t descriptor, std::uint32_t bytes) {
+  return (descriptor & 0xffffffff00000000u) | (static_cast<std::uint32_t>(descriptor) + (bytes >> 4));
+}
+// The lane, kept in a register: threadIdx would be read again wherever registers are few, which takes longer than an exponential.
+__device__ __forceinline__ unsigned lane_kept() {
+  unsigned lane;
+  asm volatile("mov.u32 %0, %%laneid;" : "=r"(lane));
+  return lane;
+}
 // The compiler may not use sums before this: after the wait for the products that make them.
 __device__ __forceinline__ void settle(float (&c)[32]) { asm volatile("" : XGEN_SUMS32(c)::"memory"); }
 
@@ -52,7 +62,9 @@ __device__ __forceinline__ void add_to_memory(float* to, float a, float b, float
 __device__ __forceinline__ void store_shared(std::uint32_t to, float a, float b, float c, float d) {
   asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(to), "f"(a), "f"(b), "f"(c), "f"(d) : "memory");
 }
-// Not volatile: what it reads was waited for by a barrier, whose own asm keeps it behind.
+__device__ __forceinline__ void load_shared(float* x, std::uint32_t from) {
+  asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];" : "=f"(x[0]), "=f"(x[1]), "=f"(x[2]), "=f"(x[3]) : "r"(from));
+}
 __device__ __forceinline__ float2 load_shared(std::uint32_t from) {
   float2 x;
   asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(x.x), "=f"(x.y) : "r"(from));
