@@ -7,6 +7,7 @@ test('the public API', async () => {
     'KernelsError',
     'adamW',
     'addRmsNorm',
+    'canRecord',
     'capture',
     'checkpointed',
     'createPagedCache',
@@ -25,6 +26,7 @@ test('the public API', async () => {
     'nativeVariants',
     'pagedAttention',
     'pagedCacheAppend',
+    'readTogether',
     'resetDeviceMemoryPeaks',
     'residualFeedForward',
     'residualRmsNorm',
@@ -41,6 +43,7 @@ test('the public API', async () => {
     'storeInBfloat16',
     'swiglu',
     'synchronizeDevice',
+    'unusedRow',
     'valueAndGradients',
   ]);
 });

@@ -29,7 +29,8 @@ AttentionShape computable_shape_of(const DeviceCall& call) {
 bool fused(const DeviceCall& call, const PackedBatch& batch, const AttentionShape& shape, ElementType type, bool gradient, std::size_t* bytes) {
   Context& context = call.context();
   if (type != ElementType::bfloat16 || context.deterministic) return false;
-  if (gradient && !context.library_attention && attention_grad_beats_library(type, batch.tokens, shape)) return false;
+  const bool better = gradient ? attention_grad_beats_library(type, batch.tokens, shape) : attention_beats_library(type, batch.tokens, shape);
+  if (better && !context.library_attention) return false;
   return context.fused_attention.takes(batch, shape, gradient, bytes);
 }
 

@@ -5,25 +5,17 @@
 // memory. Scores are made transposed, 64 keys x 64 queries a warpgroup, so that weights and their gradients go from the registers of one product
 // into those of the next as left operands. Only the scores' gradients pass through shared memory, where both warpgroups' meet: the queries'
 // gradient is summed over 128 keys, one warpgroup for each of two tiles, then added in memory, as float32 in the order in which sums lie in registers.
-// So the sums' order is not fixed. A first kernel makes delta and clears those sums; a last one makes bfloat16 of them.
+// So the sums' order is not fixed. attention_grad_rows_hopper.cu has what comes before and after: delta, sums that are 0, bfloat16 of the sums.
 //
-// Bound by arithmetic: five products of 128 operations a pair, half of all pairs by causality, over 989 TFLOP/s; besides 8 bytes an element of
-// dy, out and the queries' gradient each are written and read in the first and the last kernel.
+// Bound by arithmetic: five products of 128 operations a pair, half of all pairs by causality, over 989 TFLOP/s. Two warpgroups alternate: what each does
+// between its products counts, so it is little and waits for nothing. (Slower, on an H200: adding to memory from registers, every fourth or eighth
+// exponential as a polynomial, values as a left operand in registers for which the queries' gradient had to wait its turn, four stages.)
 #include <algorithm>
 #include <type_traits>
 
 #include "attention_grad_hopper.h"
 #include "hopper_products.h"
-
-#ifndef XGEN_VALUES_IN_REGISTERS
-#define XGEN_VALUES_IN_REGISTERS 0
-#endif
-#ifndef XGEN_POLYNOMIAL
-#define XGEN_POLYNOMIAL 0
-#endif
-#ifndef XGEN_GRAD_STAGES
-#define XGEN_GRAD_STAGES 5
-#endif
+#include "tensor_map.h"
 
 namespace xgen::cuda {
 
@@ -32,12 +24,13 @@ namespace {
 constexpr unsigned kSize = 64;      // of a head
 constexpr unsigned kQueries = 64;   // of a tile
 constexpr unsigned kKeys = 128;     // of a block
-constexpr unsigned kStages = XGEN_GRAD_STAGES;
+constexpr unsigned kStages = 5;
 constexpr unsigned kThreads = 384;  // a copying warpgroup and two multiplying ones
 constexpr unsigned kGroup = 128;    // threads of a warpgroup
 constexpr unsigned kWarps = 8;      // that multiply
 constexpr unsigned kWarpRows = 16;
 constexpr unsigned kTileSums = kQueries * kSize, kWarpSums = kWarpRows * kSize;
+static_assert(kGradientPadding % kKeys == 0 && kKeys == 2 * kQueries);
 
 constexpr std::uint32_t kBox = 64 * 64 * 2;  // bytes
 constexpr std::uint32_t kStatisticsBytes = 2 * kQueries * 4;
@@ -77,7 +70,9 @@ struct Place {
 };
 
 // 16 bytes of a box.
-__device__ __forceinline__ std::uint32_t chunk_address(std::uint32_t box, unsigned row, unsigned chunk) { return box + row * 128 + ((chunk ^ (row % 8)) * 16); }
+__device__ __forceinline__ std::uint32_t chunk_address(std::uint32_t box, unsigned row, unsigned chunk) {
+  return box + row * 128 + ((chunk ^ (row % 8)) * 16);
+}
 
 // Pairs of tiles of queries that see the keys from `first` on.
 __device__ __forceinline__ unsigned pairs_of(const Task& task, unsigned first) {
@@ -94,15 +89,6 @@ __device__ __forceinline__ void store_box_rows(std::uint32_t box, const float (&
                            pack_bfloat16(s[2] * factor, s[3] * factor), pack_bfloat16(s[4] * factor, s[5] * factor),
                            pack_bfloat16(s[6] * factor, s[7] * factor));
   }
-}
-
-// 2^x without the unit for exponentials, which would else be the limit: the nearest integer goes to the exponent, 2^f is a polynomial, to 1e-4.
-// At least 2^-126, which bfloat16 sums do not see.
-__device__ __forceinline__ float exp2_polynomial(float x) {
-  x = fmaxf(x, -126.0f);
-  const float shifted = x + 12582912.0f, f = x - (shifted - 12582912.0f);
-  const float p = fmaf(fmaf(fmaf(0.0550072425f, f, 0.2422069025f), f, 0.6932826490f), f, 1.0f);
-  return __uint_as_float(__float_as_uint(p) + (__float_as_uint(shifted) << 23));
 }
 
 __global__ void __launch_bounds__(kThreads, 1) attention_grad_kernel(const __grid_constant__ Maps maps, Task task) {
@@ -126,20 +112,20 @@ __global__ void __launch_bounds__(kThreads, 1) attention_grad_kernel(const __gri
   }
   __syncthreads();
 
-  const unsigned key_heads = task.heads.key_value_heads, items = task.padded / kKeys * key_heads;
+  const unsigned key_heads = task.heads.key_value_heads, blocks = task.padded / kKeys;
   if (threadIdx.x < kGroup) {
     give_registers<24>();
     if (threadIdx.x == 0) {
       Place at;
       for (unsigned turn = 0;; turn++) {
-        const unsigned item = atomicAdd(task.next, 1u);
+        const unsigned item = atomicAdd(task.next, 1u), block = item / key_heads, key_head = item % key_heads;
         barrier_wait(keys_empty, turn % 2 ^ 1);
-        asm volatile("st.shared.u32 [%0], %1;" ::"r"(item_word), "r"(item) : "memory");
-        if (item >= items) {
+        asm volatile("st.shared.v2.u32 [%0], {%1, %2};" ::"r"(item_word), "r"(block), "r"(key_head) : "memory");
+        if (block >= blocks) {
           barrier_arrive(keys_full);
           break;
         }
-        const unsigned first = item / key_heads * kKeys, key_head = item % key_heads;
+        const unsigned first = block * kKeys;
         barrier_expect(keys_full, 4 * kBox);
         for (unsigned half = 0; half < 2; half++) {
           const int row = static_cast<int>(first + half * 64);
@@ -165,27 +151,30 @@ __global__ void __launch_bounds__(kThreads, 1) attention_grad_kernel(const __gri
   } else {
     take_registers<240>();
     // The same in all lanes, and known to be.
-    const unsigned group = __shfl_sync(kFullMask, threadIdx.x / kGroup - 1, 0), lane = threadIdx.x % 32;
+    const unsigned group = __shfl_sync(kFullMask, threadIdx.x / kGroup - 1, 0), lane = lane_kept();
     const unsigned warp = __shfl_sync(kFullMask, threadIdx.x % kGroup / 32, 0);
     const std::uint32_t own_out = base + kOutAt + (group * 4 + warp) * kWarpOut;
     const float factor = task.heads.scale * kLog2E;
     // Where this lane stores gradients of scores, transposed: matrices (keys 0-7, queries 0-7), (8-15, 0-7), (0-7, 8-15), (8-15, 8-15).
     const std::uint32_t own_scores = chunk_address(base + kScoresAt + group * kBox, lane / 16 * 8 + lane % 8, 2 * warp + lane / 8 % 2);
 
+    const std::uint64_t rows = rows_descriptor(base), columns = columns_descriptor(base, kBox);
+
     Place at;
     unsigned pair = 0;  // of tiles, counted: two take turns in the buffers
     for (unsigned turn = 0;; turn++) {
       barrier_wait(keys_full, turn % 2);
-      unsigned item;
-      asm volatile("ld.shared.u32 %0, [%1];" : "=r"(item) : "r"(item_word) : "memory");
-      item = __shfl_sync(kFullMask, item, 0);
-      if (item >= items) break;
-      const unsigned first = item / key_heads * kKeys, key_head = item % key_heads, own_first = first + group * 64;
+      unsigned block, key_head;
+      asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(block), "=r"(key_head) : "r"(item_word) : "memory");
+      block = __shfl_sync(kFullMask, block, 0);
+      key_head = __shfl_sync(kFullMask, key_head, 0);
+      if (block >= blocks) break;
+      const unsigned first = block * kKeys, own_first = first + group * 64;
       const unsigned pairs = pairs_of(task, first), rounds = pairs * task.heads.group;
       // Where the queries end that see this lane's two keys, and the warpgroup's first: nobody sees what lies after the tokens' end.
       const unsigned key = own_first + warp * kWarpRows + lane / 4;
-      const unsigned end[2] = {key < task.tokens ? static_cast<unsigned>(task.ends[key]) : 0u, key + 8 < task.tokens ? static_cast<unsigned>(task.ends[key + 8]) : 0u};
-      const unsigned group_end = own_first + 63 < task.tokens ? static_cast<unsigned>(task.ends[own_first]) : 0u;
+      const auto end_of = [&](unsigned row) { return row < task.tokens ? static_cast<unsigned>(task.ends[row]) : 0u; };
+      const unsigned end[2] = {end_of(key), end_of(key + 8)}, group_end = own_first + 63 < task.tokens ? end_of(own_first) : 0u;
 
       std::uint32_t key_part[16];
 #pragma unroll
@@ -193,14 +182,6 @@ __global__ void __launch_bounds__(kThreads, 1) attention_grad_kernel(const __gri
         load_matrices(*reinterpret_cast<std::uint32_t(*)[4]>(key_part + 4 * i),
                       chunk_address(base + kKeysAt + group * kBox, warp * kWarpRows + lane % 16, 2 * i + lane / 16));
       }
-#if XGEN_VALUES_IN_REGISTERS
-      std::uint32_t value_part[16];
-#pragma unroll
-      for (unsigned i = 0; i < 4; i++) {
-        load_matrices(*reinterpret_cast<std::uint32_t(*)[4]>(value_part + 4 * i),
-                      chunk_address(base + kValuesAt + group * kBox, warp * kWarpRows + lane % 16, 2 * i + lane / 16));
-      }
-#endif
 
       float scores[32], d_weights[32], d_queries[32], d_keys[32], d_values[32];
 #pragma unroll
@@ -208,11 +189,11 @@ __global__ void __launch_bounds__(kThreads, 1) attention_grad_kernel(const __gri
 
       // Of tile `group` of the pair in the buffer, over all keys.
       const auto multiply_queries = [&](unsigned from) {
-        const std::uint32_t left = base + kScoresAt + (from * 4 + group * 2) * kBox, right = base + kKeysAt;
+        const std::uint32_t left = kScoresAt + (from * 4 + group * 2) * kBox;
         products_begin();
 #pragma unroll
         for (unsigned k = 0; k < 8; k++) {
-          multiply64<true>(d_queries, rows_descriptor(left + k / 4 * kBox + k % 4 * 32), columns_descriptor(right + k * 16 * 128, kBox), k > 0);
+          multiply64<true>(d_queries, moved(rows, left + k / 4 * kBox + k % 4 * 32), moved(columns, kKeysAt + k * 16 * 128), k > 0);
         }
         products_commit();
       };
@@ -246,17 +227,17 @@ __global__ void __launch_bounds__(kThreads, 1) attention_grad_kernel(const __gri
 #pragma unroll
       for (unsigned i = 0; i < 16; i++) gradients[i] = 0;
       const auto multiply_keys = [&] {
-        const std::uint32_t queries = base + before * 2 * kBox;
+        const std::uint32_t stage = before * 2 * kBox;
 #pragma unroll
-        for (unsigned k = 0; k < 4; k++) multiply64<true>(d_keys, gradients + 4 * k, columns_descriptor(queries + k * 16 * 128, kBox), true);
+        for (unsigned k = 0; k < 4; k++) multiply64<true>(d_keys, gradients + 4 * k, moved(columns, stage + k * 16 * 128), true);
         products_commit();
       };
 
-      // One tile of queries. The keys' gradient follows a tile behind (at first of zeros), the queries' a pair behind: there is always a product
-      // to be done while exponentials are taken.
+      // One tile of queries. The keys' gradient follows a tile behind (at first of zeros), the queries' a pair behind, so that products are under way
+      // while weights and their gradients are computed; each wait names how many later groups of products may still be.
       const auto step = [&](auto which, unsigned round) {
         constexpr unsigned sub = decltype(which)::value;
-        const std::uint32_t queries = base + at.stage * 2 * kBox, statistics = base + kStatisticsAt + at.stage * kStatisticsBytes + lane % 4 * 8;
+        const std::uint32_t stage = at.stage * 2 * kBox, statistics = base + kStatisticsAt + at.stage * kStatisticsBytes + lane % 4 * 8;
         const unsigned row = first + (tile * 2 + sub) * kQueries;
         barrier_wait(full(at.stage), at.parity);
         float2 log_sum_exp[8], delta[8];
@@ -264,22 +245,16 @@ __global__ void __launch_bounds__(kThreads, 1) attention_grad_kernel(const __gri
         for (unsigned j = 0; j < 8; j++) log_sum_exp[j] = load_shared(statistics + j * 32);
         products_begin();
 #pragma unroll
-        for (unsigned k = 0; k < 4; k++) multiply64<false>(scores, key_part + 4 * k, rows_descriptor(queries + k * 32), k > 0);
+        for (unsigned k = 0; k < 4; k++) multiply64<false>(scores, key_part + 4 * k, moved(rows, stage + k * 32), k > 0);
         products_commit();
 #pragma unroll
         for (unsigned k = 0; k < 4; k++) {
-#if XGEN_VALUES_IN_REGISTERS
-          multiply64<false>(d_weights, value_part + 4 * k, rows_descriptor(queries + kBox + k * 32), k > 0);
-#else
-          multiply64<false>(d_weights, rows_descriptor(base + kValuesAt + group * kBox + k * 32), rows_descriptor(queries + kBox + k * 32), k > 0);
-#endif
+          multiply64<false>(d_weights, moved(rows, kValuesAt + group * kBox + k * 32), moved(rows, stage + kBox + k * 32), k > 0);
         }
         products_commit();
         multiply_keys();
         if constexpr (sub == 0) {
-#if !XGEN_HAND_OVER_EARLY
           if (round > 0) hand_over(pair - 1, sums_put);
-#endif
         }
 
         products_wait<2>();
@@ -300,19 +275,16 @@ __global__ void __launch_bounds__(kThreads, 1) attention_grad_kernel(const __gri
         for (unsigned j = 0; j < 8; j++) {
           float* const s = scores + 4 * j;
 #pragma unroll
-          for (unsigned i = 0; i < 4; i++) {
-            const float x = fmaf(s[i], factor, -(i % 2 == 0 ? log_sum_exp[j].x : log_sum_exp[j].y));
-            s[i] = XGEN_POLYNOMIAL > 0 && static_cast<int>((j * 4 + i) % 8) < XGEN_POLYNOMIAL ? exp2_polynomial(x) : exp2_fast(x);
-          }
+          for (unsigned i = 0; i < 4; i++) s[i] = exp2_fast(fmaf(s[i], factor, -(i % 2 == 0 ? log_sum_exp[j].x : log_sum_exp[j].y)));
           weights[2 * j] = pack_bfloat16(s[0], s[1]);
           weights[2 * j + 1] = pack_bfloat16(s[2], s[3]);
         }
-        products_begin();
-#pragma unroll
-        for (unsigned k = 0; k < 4; k++) multiply64<true>(d_values, weights + 4 * k, columns_descriptor(queries + kBox + k * 16 * 128, kBox), true);
-        products_commit();
 #pragma unroll
         for (unsigned j = 0; j < 8; j++) delta[j] = load_shared(statistics + kQueries * 4 + j * 32);
+        products_begin();
+#pragma unroll
+        for (unsigned k = 0; k < 4; k++) multiply64<true>(d_values, weights + 4 * k, moved(columns, stage + kBox + k * 16 * 128), true);
+        products_commit();
         if constexpr (sub == 0) {
           if (round > 0) barrier_wait(written((pair - 1) % 2), (pair - 1) / 2 % 2);
           multiply_queries((pair - 1) % 2);  // in the first round of nothing in particular, which nobody takes
@@ -329,9 +301,6 @@ __global__ void __launch_bounds__(kThreads, 1) attention_grad_kernel(const __gri
         }
 #pragma unroll
         for (unsigned i = 0; i < 4; i++) store_matrices_transposed(own_scores + (pair % 2 * 4 + sub * 2) * kBox + i * 16 * 128, gradients + 4 * i);
-#if XGEN_HAND_OVER_EARLY
-        if constexpr (sub == 1) hand_over(pair, sums_put);
-#endif
         products_wait<sub == 0 ? 1 : 0>();
         before = at.stage;
         at.next();
@@ -352,9 +321,7 @@ __global__ void __launch_bounds__(kThreads, 1) attention_grad_kernel(const __gri
       }
       products_begin();
       multiply_keys();
-#if !XGEN_HAND_OVER_EARLY
       hand_over(pair - 1, sums_put);
-#endif
       barrier_wait(written((pair - 1) % 2), (pair - 1) / 2 % 2);
       multiply_queries((pair - 1) % 2);
       products_wait<0>();
@@ -393,147 +360,30 @@ __global__ void attention_grad_kernel(const __grid_constant__ Maps, Task) {}
 
 #endif
 
-// ------------------------------------------------------------------------------------------------------ before and after
-
-constexpr unsigned kRowThreads = 256;
-constexpr unsigned kRows = kRowThreads / (kSize / kVector);  // a block of the first kernel: eight lanes a row
-
-// delta and log-sum-exp by head; clears the queries' sums. Block (rows, head). Rows after the last weigh nothing.
-__global__ void __launch_bounds__(kRowThreads) prepare_kernel(const bfloat16* dy, const bfloat16* out, const float* log_sum_exp, float* log_sum_exp_by_head,
-                                                              float* delta, float* sums, unsigned* next, std::size_t tokens, std::size_t padded, Heads heads) {
-  const unsigned head = blockIdx.x % heads.query_heads, lane = threadIdx.x % (kSize / kVector);
-  const std::size_t first = std::size_t{blockIdx.x / heads.query_heads} * kRows, row = first + threadIdx.x / (kSize / kVector);
-  const bool valid = row < tokens;
-  float sum = 0.0f;
-  if (valid) {
-    const std::size_t at = (row * heads.query_heads + head) * kSize + lane * kVector;
-    const Floats8 a = load8(dy + at), b = load8(out + at);
-#pragma unroll
-    for (unsigned i = 0; i < kVector; i++) sum = fmaf(a.v[i], b.v[i], sum);
-  }
-  float4* const clear = reinterpret_cast<float4*>(sums + (head * padded + first) * kSize);
-#pragma unroll
-  for (unsigned i = 0; i < kRows * kSize / 4 / kRowThreads; i++) clear[i * kRowThreads + threadIdx.x] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-  sum = warp_reduce<kSize / kVector>(sum, Add{});
-  if (lane == 0) {
-    delta[head * padded + row] = sum;
-    log_sum_exp_by_head[head * padded + row] = valid ? log_sum_exp[row * heads.query_heads + head] * kLog2E : infinity();
-  }
-  if (blockIdx.x == 0 && threadIdx.x == 0) *next = 0;
-}
-
-// Of four words in each of four lanes, transposed: lane l gets word l of each.
-__device__ __forceinline__ void transpose_words(std::uint32_t (&x)[4], unsigned lane) {
-#pragma unroll
-  for (unsigned step = 1; step < 4; step *= 2) {
-    const bool upper = (lane & step) != 0;
-#pragma unroll
-    for (unsigned i = 0; i < 4; i++) {
-      if ((i & step) != 0) continue;
-      const std::uint32_t given = __shfl_xor_sync(kFullMask, upper ? x[i] : x[i + step], step);
-      if (upper) {
-        x[i] = given;
-      } else {
-        x[i + step] = given;
-      }
-    }
-  }
-}
-
-// The queries' gradients from their sums; each warp 16 rows of a head.
-__global__ void __launch_bounds__(kGroup) finish_kernel(const float* sums, bfloat16* d_qkv, std::size_t tokens, std::size_t padded, Heads heads) {
-  const unsigned head = blockIdx.x % heads.query_heads, warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
-  const std::size_t tile = blockIdx.x / heads.query_heads;
-  const float* const from = sums + (head * padded + tile * kQueries) * kSize + warp * kWarpSums;
-  float4 c[8];
-#pragma unroll
-  for (unsigned i = 0; i < 8; i++) c[i] = load_aligned<float4>(from + (i * kWarp + lane) * 4);
-#pragma unroll
-  for (unsigned half = 0; half < 2; half++) {
-    const std::size_t row = tile * kQueries + warp * kWarpRows + half * 8 + lane / 4;
-    bfloat16* const to = d_qkv + row * heads.row() + heads.query(head);
-#pragma unroll
-    for (unsigned part = 0; part < 2; part++) {
-      std::uint32_t x[4];
-#pragma unroll
-      for (unsigned i = 0; i < 4; i++) {
-        const float4& s = c[part * 4 + i];
-        x[i] = half == 0 ? pack_bfloat16(s.x * heads.scale, s.y * heads.scale) : pack_bfloat16(s.z * heads.scale, s.w * heads.scale);
-      }
-      transpose_words(x, lane);
-      if (row < tokens) store_aligned(to + (part * 4 + lane % 4) * kVector, make_uint4(x[0], x[1], x[2], x[3]));
-    }
-  }
-}
-
 // ---------------------------------------------------------------------------------------------------------------- host
-
-using Encode = CUresult (*)(CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*, const cuuint64_t*, const cuuint64_t*, const cuuint32_t*, const cuuint32_t*,
-                            CUtensorMapInterleave, CUtensorMapSwizzle, CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
-
-Encode encode_function() {
-  static const Encode function = [] {
-    void* found = nullptr;
-    cudaDriverEntryPointQueryResult result = cudaDriverEntryPointSymbolNotFound;
-    const cudaError_t status = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found, 12000, cudaEnableDefault, &result);
-    cudaGetLastError();
-    return status == cudaSuccess && result == cudaDriverEntryPointSuccess ? reinterpret_cast<Encode>(found) : nullptr;
-  }();
-  return function;
-}
 
 constexpr const char* kName = "attention_grad";
 
-// Heads of bf16 rows, copied in boxes of one head's columns.
 CUtensorMap map_of(const void* data, std::size_t rows, std::size_t columns, unsigned box_rows) {
-  CUtensorMap map;
-  const cuuint64_t sizes[] = {columns, rows}, strides[] = {columns * 2};
-  const cuuint32_t box[] = {kSize, box_rows}, steps[] = {1, 1};
-  const CUresult status = encode_function()(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, const_cast<void*>(data), sizes, strides, box, steps,
-                                            CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
-                                            CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-  if (status != CUDA_SUCCESS) fail_launch(kName, "a matrix cannot be described to the copy engine");
-  return map;
-}
-
-std::size_t padded_of(std::size_t tokens) { return divide_up(tokens, kKeys) * kKeys; }
-
-struct Workspace {
-  unsigned* next;
-  float *log_sum_exp, *delta, *sums;
-  std::size_t bytes;
-};
-Workspace workspace_of(void* workspace, std::size_t tokens, std::size_t query_heads) {
-  const std::size_t rows = padded_of(tokens) * query_heads;
-  float* const base = static_cast<float*>(workspace);
-  return {static_cast<unsigned*>(workspace), base + 32, base + 32 + rows, base + 32 + 2 * rows, (32 + rows * (2 + kSize)) * sizeof(float)};
+  return tensor_map(kName, data, rows, columns, columns, kSize, box_rows);
 }
 
 }  // namespace
 
 bool attention_grad_hopper_takes(std::size_t tokens, const AttentionShape& shape) {
-  static const bool hopper = [] {
-    int device = 0, major = 0;
-    const bool asked = cudaGetDevice(&device) == cudaSuccess && cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess;
-    return asked && major == 9 && encode_function() != nullptr;
-  }();
-  return hopper && shape.head_dimension == kSize && tokens > 0 && tokens < (std::size_t{1} << 30);
-}
-
-std::size_t attention_grad_hopper_workspace_bytes(std::size_t tokens, const AttentionShape& shape) {
-  return workspace_of(nullptr, tokens, shape.query_heads).bytes;
+  return on_hopper() && shape.head_dimension == kSize && tokens > 0 && tokens < (std::size_t{1} << 30);
 }
 
 void attention_grad_hopper(Stream stream, const AttentionBackward<bfloat16>& a, const bfloat16* out, void* workspace) {
   const Heads& h = a.heads;
-  const std::size_t padded = padded_of(a.tokens);
-  const Workspace w = workspace_of(workspace, a.tokens, h.query_heads);
-  launch(kName, prepare_kernel, grid_of(kName, padded / kRows * h.query_heads), kRowThreads, 0, stream, a.dy, out, a.log_sum_exp, w.log_sum_exp, w.delta,
-         w.sums, w.next, a.tokens, padded, h);
+  const GradientParts parts = gradient_parts(workspace, a.tokens, h.query_heads);
+  prepare_gradient(stream, a, out, parts);
   const Maps maps = {map_of(a.qkv, a.tokens, h.row(), 64), map_of(a.dy, a.tokens, h.out_row(), 64), map_of(a.d_qkv, a.tokens, h.row(), kWarpRows)};
-  const Task task = {w.log_sum_exp, w.delta, w.sums, w.next, a.ends, static_cast<unsigned>(a.tokens), static_cast<unsigned>(padded), h};
-  launch(kName, attention_grad_kernel, grid_of(kName, std::min(multiprocessors(), padded / kKeys * h.key_value_heads)), kThreads, kSharedBytes, stream, maps, task);
-  launch(kName, finish_kernel, grid_of(kName, padded / kQueries * h.query_heads), kGroup, 0, stream, static_cast<const float*>(w.sums), a.d_qkv, a.tokens, padded, h);
+  const Task task = {parts.log_sum_exp, parts.delta, parts.sums, parts.next, a.ends, static_cast<unsigned>(a.tokens), static_cast<unsigned>(parts.padded),
+                     h};
+  const std::size_t items = parts.padded / kKeys * h.key_value_heads;
+  launch(kName, attention_grad_kernel, grid_of(kName, std::min(multiprocessors(), items)), kThreads, kSharedBytes, stream, maps, task);
+  finish_gradient(stream, a, parts);
 }
 
 }  // namespace xgen::cuda
