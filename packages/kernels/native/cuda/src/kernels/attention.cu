@@ -1,6 +1,9 @@
 // Attention over packed documents: where each row's document starts and ends, the sums of dy * out, and the choice of kernels.
 #include "attention.h"
 
+#include <algorithm>
+
+#include "attention_grad_hopper.h"
 #include "attention_hopper.h"
 
 namespace xgen::cuda {
@@ -58,7 +61,7 @@ bool on_tensor_cores(ElementType type, std::size_t head_dimension) {
 struct Workspace {
   std::int32_t* starts;
   std::int32_t* ends;
-  float* delta;    // backward
+  float* delta;    // backward, or the workspace of Hopper's gradient
   unsigned* next;  // forward: the tile to take, in delta's place
 };
 std::size_t rows_bytes(std::size_t tokens) { return align_up(tokens * sizeof(std::int32_t)); }
@@ -99,13 +102,19 @@ void attention(Stream stream, ConstArray qkv, const std::int32_t* cumulative, st
   });
 }
 
-std::size_t attention_grad_workspace_bytes(std::size_t tokens, const AttentionShape& shape) {
-  return 2 * rows_bytes(tokens) + tokens * shape.query_heads * sizeof(float) + 16;
+bool attention_grad_beats_library(ElementType type, std::size_t tokens, const AttentionShape& shape) {
+  return type == ElementType::bfloat16 && attention_grad_hopper_takes(tokens, shape);
+}
+
+std::size_t attention_grad_workspace_bytes(std::size_t tokens, const AttentionShape& shape, bool any_order) {
+  const std::size_t delta = tokens * shape.query_heads * sizeof(float);
+  const bool hopper = any_order && attention_grad_hopper_takes(tokens, shape);
+  return 2 * rows_bytes(tokens) + (hopper ? std::max(delta, attention_grad_hopper_workspace_bytes(tokens, shape)) : delta) + 16;
 }
 
 void attention_grad(Stream stream, ConstArray qkv, const std::int32_t* cumulative, std::size_t documents, ConstArray out,
                     const float* log_sum_exp, ConstArray dy, Array d_qkv, std::size_t tokens, const AttentionShape& shape, void* workspace,
-                    ErrorFlag* error) {
+                    ErrorFlag* error, bool any_order) {
   constexpr const char* name = "attention_grad";
   require_same(name, qkv.type, out.type);
   require_same(name, qkv.type, dy.type);
@@ -114,11 +123,14 @@ void attention_grad(Stream stream, ConstArray qkv, const std::int32_t* cumulativ
   find_documents(name, stream, cumulative, documents, w, nullptr, tokens, error);
   with_float(name, qkv.type, [&](auto t) {
     using T = decltype(t);
+    const AttentionBackward<T> arguments = {typed<T>(qkv), w.starts, w.ends, log_sum_exp, w.delta, typed<T>(dy), typed<T>(d_qkv), tokens,
+                                            heads_of(shape)};
+    if constexpr (sizeof(T) == sizeof(bfloat16)) {
+      if (any_order && attention_grad_hopper_takes(tokens, shape)) return attention_grad_hopper(stream, arguments, typed<T>(out), w.delta);
+    }
     const std::size_t count = tokens * shape.query_heads;
     launch(name, delta_kernel<T>, grid_of(name, divide_up(count, kThreads / kWarp)), kThreads, 0, stream, typed<T>(dy), typed<T>(out), w.delta,
            count, static_cast<unsigned>(shape.head_dimension));
-    const AttentionBackward<T> arguments = {typed<T>(qkv), w.starts, w.ends, log_sum_exp, w.delta, typed<T>(dy), typed<T>(d_qkv), tokens,
-                                            heads_of(shape)};
     if constexpr (sizeof(T) == sizeof(bfloat16)) {
       if (on_tensor_cores(qkv.type, shape.head_dimension)) return attention_grad_mma(stream, arguments);
     }
