@@ -10,6 +10,7 @@ test('the public API', async () => {
     'capture',
     'checkpointed',
     'createPagedCache',
+    'decoderStep',
     'describeBackends',
     'deviceMemory',
     'embedding',
