@@ -24,7 +24,13 @@ export { linear, type LinearOptions } from './ops/linear';
 export { linearSwiglu } from './ops/linear-swiglu';
 export { linearCrossEntropy, type LinearCrossEntropyOptions } from './ops/linear-cross-entropy';
 export { pagedAttention, type PagedSequences } from './ops/paged-attention';
-export { createPagedCache, type PagedCache, pagedCacheAppend, type PagedCacheShape } from './ops/paged-cache';
+export {
+  createPagedCache,
+  type PagedCache,
+  pagedCacheAppend,
+  type PagedCacheShape,
+  unusedRow,
+} from './ops/paged-cache';
 export { residualFeedForward, type ResidualFeedForwardOptions } from './ops/residual-feed-forward';
 export { residualRmsNorm, type ResidualRmsNormResult } from './ops/residual-rms-norm';
 export { rmsNorm, type RmsNormOptions } from './ops/rms-norm';
@@ -51,11 +57,13 @@ export {
 } from './backends/initialize-backend';
 export { setDeterministic, setMatmulPrecision, setThreadCount } from './backends/settings';
 export {
+  canRecord,
   capture,
   type CapturedFunction,
   type DeviceMemory,
   deviceMemory,
   type MemoryHolder,
+  readTogether,
   resetDeviceMemoryPeaks,
   storeInBfloat16,
   synchronizeDevice,

@@ -12,7 +12,13 @@ interface Tensor {
 }
 interface Comparison {
   passed: boolean;
-  losses: { passed: boolean; worst: number; step: number; fall: number };
+  losses: {
+    passed: boolean;
+    worst: number;
+    step: number;
+    fall: number;
+    peerToItself?: { worst: number; step: number };
+  };
   logits: {
     weights: string;
     passed: boolean;
@@ -109,6 +115,27 @@ test('agreeing runs pass, with the worst step and the distances', () => {
   expect(initial.oursToPeer).toBeCloseTo(0.048 / Math.hypot(3, 3.98), 6);
   expect(initial.oursToExact).toBeCloseTo(0.028 / 5, 6);
   expect(initial.excess).toBeCloseTo(1.4, 4);
+});
+
+test('the peer against itself is reported, and decides nothing', () => {
+  expect(compareParity(folder).losses.peerToItself).toBeUndefined();
+  write('again.json', { losses: losses.map((loss, i) => loss * (i === 1 ? 1.05 : 1)) });
+  const comparison = compareParity(folder);
+  rmSync(join(folder, 'again.json'));
+  expect(comparison.passed).toBe(true);
+  expect(comparison.losses.peerToItself).toMatchObject({ step: 2 });
+  expect(comparison.losses.peerToItself?.worst).toBeCloseTo(1.05 / 1.001 - 1, 9);
+});
+
+test('logits may be as far from the peer as it is from itself, and no farther', () => {
+  for (const weights of ['initial', 'trained']) logits(`exact.${weights}`, [3, 4.02]);
+  logits('ours.initial', [3, 4.06]);
+  expect(compareParity(folder).passed).toBe(false);
+  logits('again.initial', [3, 4.05]);
+  expect(compareParity(folder).passed).toBe(false);
+  logits('again.initial', [3, 4.07]);
+  expect(compareParity(folder).logits.map(({ passed }) => passed)).toEqual([true, true]);
+  rmSync(join(folder, 'again.initial.logits'));
 });
 
 test.each([

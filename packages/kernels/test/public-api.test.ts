@@ -7,6 +7,7 @@ test('the public API', async () => {
     'KernelsError',
     'adamW',
     'addRmsNorm',
+    'canRecord',
     'capture',
     'checkpointed',
     'createPagedCache',
@@ -26,6 +27,7 @@ test('the public API', async () => {
     'nativeVariants',
     'pagedAttention',
     'pagedCacheAppend',
+    'readTogether',
     'resetDeviceMemoryPeaks',
     'residualFeedForward',
     'residualRmsNorm',
@@ -42,6 +44,7 @@ test('the public API', async () => {
     'storeInBfloat16',
     'swiglu',
     'synchronizeDevice',
+    'unusedRow',
     'valueAndGradients',
   ]);
 });

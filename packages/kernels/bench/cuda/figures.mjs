@@ -134,11 +134,20 @@ function provenance(result, withDevice) {
 function parityTable({ passed, plan, peer, losses, logits, failed, leftOut }) {
   if (losses === undefined) return `Parity was not shown: ${(failed ?? leftOut ?? '').split('\n')[0]}.`;
   const sentence =
-    `Parity ${passed ? 'holds' : 'does not hold'}: ${plan.steps} steps of ${plan.sequences} × ${whole(plan.length)} tokens from the same weights, ` +
+    `Parity ${passed ? 'holds' : 'does not hold'}: ${plan.steps} steps of ${plan.sequences} × ${whole(plan.length)} tokens from the same weights` +
+    `${plan.peakRate === undefined ? '' : ` at a peak rate of ${plan.peakRate}`}, ` +
     `against ${peer.name} (${peer.precision}). The loss falls from ${losses.first.ours.toFixed(4)} to ${losses.last.ours.toFixed(4)}, ` +
     `the peer's from ${losses.first.peer.toFixed(4)} to ${losses.last.peer.toFixed(4)}.`;
   const rows = [
-    ['loss, worst step', percent(losses.worst, 3), percent(losses.limit, 3), `at step ${losses.step}`],
+    [
+      'loss, worst step',
+      percent(losses.worst, 3),
+      percent(losses.limit, 3),
+      `at step ${losses.step}` +
+        (losses.peerToItself === undefined
+          ? ''
+          : `; the peer compiled and not: ${percent(losses.peerToItself.worst, 3)} at step ${losses.peerToItself.step}`),
+    ],
     ...logits.map(({ weights, oursToPeer, limit, oursToExact, peerToExact, peerToItself }) => [
       `logits, ${weights} weights`,
       percent(oursToPeer, 3),

@@ -2,14 +2,15 @@
  * Expected gradients by central differences (fourth order) of the float64 reference.
  *
  * Outputs are weighted by fixed random numbers and summed; that scalar is differentiated along a few random directions and a few single
- * coordinates of each input. Single coordinates find an error that sits in one place, dense directions one that is spread.
+ * coordinates of each input. Single coordinates find an error that sits in one place. Dense directions find one that is spread: the squares of the
+ * error along them have the error's squared norm as their mean, so that over enough of them the ratio of norms is the gradient's own.
  */
 import { type HostTensor, normalValues, seededNormal, seededUniform } from './host-tensor';
 import type { OperationCase, OperationDeclaration } from './operation-declaration';
 
 /** How many directions of each kind; few where one evaluation of the reference takes long. */
-const usual = { dense: 4, single: 16 };
-const few = { dense: 1, single: 2 };
+const usual = { dense: 16, single: 16 };
+const few = { dense: 8, single: 2 };
 const step = 1e-3;
 
 export interface DirectionalDerivatives {

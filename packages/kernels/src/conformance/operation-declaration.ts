@@ -36,8 +36,6 @@ export interface OperationDeclaration<Attributes> {
   readonly usesMatmulPrecision: boolean;
   /** Relative error ‖out − reference‖/‖reference‖ allowed in float32; default 1e-5. */
   readonly tolerance?: number;
-  /** Results of matrix products that an output is itself a product of, each with its own rounding errors; default 1. */
-  readonly roundedFactors?: number;
   /** True where `run` copies its inputs first, because the operation changes them. */
   readonly changesInPlace?: boolean;
   readonly cases: readonly OperationCase<Attributes>[];

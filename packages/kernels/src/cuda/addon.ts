@@ -81,7 +81,11 @@ export interface CudaAddon {
   /** Converts in place, under the same handle. */
   retype(array: Handle, type: PhysicalType): void;
   upload(array: Handle, bytes: Uint8Array): void;
+  /** As `upload`, for several arrays, whose elements lie one behind the other in `source`. */
+  uploadTogether(count: number, arrays: Int32Array, source: Uint8Array): void;
   readSync(array: Handle, type: PhysicalType, target: Uint8Array): void;
+  /** Several arrays as they are, one behind the other, with one wait. */
+  readTogether(count: number, arrays: Int32Array, target: Uint8Array): void;
   read(array: Handle, type: PhysicalType, target: Uint8Array): Promise<void>;
   synchronizeDevice(): void;
   /** Opens or closes the range that a profiler attached from outside records; waits for the device first. */

@@ -1,6 +1,6 @@
 /** Captured functions: a graph on the (emulated) device, a plain call elsewhere; the same contract. */
 import * as tf from '@tensorflow/tfjs-core';
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { activate, cpuAdapter } from '../backends/tfjs-adapters';
 import { KernelsError } from '../kernels-error';
 import { adamW } from '../ops/adam-w';
@@ -13,8 +13,9 @@ import { rmsNorm } from '../ops/rms-norm';
 import { sampleTokens } from '../ops/sample-tokens';
 import { swiglu } from '../ops/swiglu';
 import { valueAndGradients } from '../tape/value-and-gradients';
-import { capture } from './capture';
-import { activeCudaBackend, deviceMemory } from './settings';
+import { canRecord, capture } from './capture';
+import { bfloat16, float32 } from './physical-type';
+import { activeCudaBackend, deviceMemory, readTogether, setMatmulPrecision } from './settings';
 import { missing, useEmulatedDevice } from './test-support';
 
 const ramp = (count: number, shift = 0): Float32Array =>
@@ -23,6 +24,15 @@ const ramp = (count: number, shift = 0): Float32Array =>
 function optimizerState(): Record<'parameters' | 'firstMoments' | 'secondMoments', tf.Variable[]> {
   const [parameter, first, second] = [0, 1, 2].map(() => tf.tidy(() => tf.variable(tf.zeros([100]))));
   return { parameters: [parameter], firstMoments: [first], secondMoments: [second] };
+}
+
+function codeOf(f: () => unknown): string | undefined {
+  try {
+    f();
+  } catch (error) {
+    return KernelsError.isInstance(error) ? error.code : String(error);
+  }
+  return undefined;
 }
 
 const backends = [
@@ -34,15 +44,6 @@ const backends = [
 
 describe.each(backends)('on $name', ({ start }) => {
   beforeEach(start);
-
-  function codeOf(f: () => unknown): string | undefined {
-    try {
-      f();
-    } catch (error) {
-      return KernelsError.isInstance(error) ? error.code : String(error);
-    }
-    return undefined;
-  }
 
   test('a function gives the same for new inputs, time and again', () => {
     const table = tf.tensor2d(ramp(50 * 16), [50, 16]);
@@ -157,6 +158,16 @@ describe.each(backends)('on $name', ({ start }) => {
     captured.dispose();
   });
 
+  test('several tensors are read together as they are read one by one', () => {
+    const constant = tf.tensor1d([1, 2, 3], 'int32');
+    const computed = [tf.add(constant, 1), tf.mul(tf.ones([2, 2]), 0.5), tf.greater(tf.tensor1d([1, 5]), 2)];
+    const each = (tensors: tf.Tensor[]): unknown[] => tensors.map((tensor) => tensor.dataSync());
+    for (const list of [computed, computed.slice(0, 2), [constant, ...computed], computed.slice(1, 2), []]) {
+      expect(readTogether(list)).toEqual(each(list));
+    }
+    tf.dispose([constant, ...computed]);
+  });
+
   test('counters that advance inside go on from call to call', () => {
     const counters = tf.tidy(() => tf.variable(tf.tensor1d([5, 70], 'int32'), false));
     const captured = capture(
@@ -183,6 +194,32 @@ describe.each(backends)('on $name', ({ start }) => {
     expect(codeOf(() => captured.run())).toBe('WRONG_SHAPE');
     expect(captured.run(tf.fill([2, 3], 3))[0].dataSync()[5]).toBe(9);
     captured.dispose();
+  });
+
+  test('an input given again counts as it is now, also after another and after a change in place', () => {
+    const captured = capture((x) => [tf.mul(x, 2)], [tf.tensor1d([1, 2], 'int32')]);
+    const doubled = (x: tf.Tensor): number[] => [...captured.run(x)[0].dataSync()];
+    const first = tf.tensor1d([3, 4], 'int32');
+    const counters = tf.variable(tf.tensor1d([5, 6], 'int32'), false);
+    for (let round = 0; round < 2; round++) {
+      expect(doubled(first)).toEqual([6, 8]);
+      expect(doubled(first)).toEqual([6, 8]);
+      expect(doubled(counters)).toEqual([10 + 2 * round, 12 + 2 * round]);
+      increment(counters);
+      expect(doubled(counters)).toEqual([12 + 2 * round, 14 + 2 * round]);
+    }
+    captured.dispose();
+    tf.dispose([first, counters]);
+  });
+
+  test('changes in place of what a function uses are seen, and leave it current', () => {
+    const counters = tf.tidy(() => tf.variable(tf.tensor1d([5, 70], 'int32'), false));
+    const captured = capture((x) => [tf.mul(x, tf.cast(counters, 'float32'))], [tf.ones([2])]);
+    increment(counters);
+    expect(captured.current).toBe(true);
+    expect([...captured.run(tf.ones([2]))[0].dataSync()]).toEqual([6, 71]);
+    captured.dispose();
+    counters.dispose();
   });
 
   test('a function that fails while it is captured leaves nothing behind', () => {
@@ -222,6 +259,76 @@ describe.skipIf(missing !== undefined)('on cuda (emulated) only', () => {
       ramp(100).reduce((sum, value) => sum + value, 0),
       4,
     );
+  });
+
+  test('records outside of differentiated functions', () => {
+    expect(canRecord()).toBe(true);
+    const v = tf.variable(tf.ones([2]));
+    let inside: boolean | undefined;
+    valueAndGradients(() => {
+      inside = canRecord();
+      return tf.sum(v);
+    }, [v]);
+    expect(inside).toBe(false);
+    v.dispose();
+  });
+
+  test('is not current, and does not run, once a tensor that it uses is gone or stored anew', () => {
+    const x = tf.ones([4, 16]);
+    const weight = tf.tidy(() => tf.variable(tf.tensor2d(ramp(8 * 16), [8, 16])));
+    const stale = (change: () => void): void => {
+      const captured = capture((input) => [linear(tf.square(input), weight)], [x]);
+      expect(captured.current).toBe(true);
+      captured.run(x);
+      change();
+      expect(captured.current).toBe(false);
+      expect(codeOf(() => captured.run(x))).toBe('CAPTURE_STALE');
+      captured.dispose();
+      expect(captured.current).toBe(false);
+      expect(codeOf(() => captured.run(x))).toBe('CAPTURE_FAILED');
+    };
+    stale(() => weight.assign(tf.ones([8, 16])));
+    stale(() => activeCudaBackend()!.store(weight, bfloat16));
+    activeCudaBackend()!.store(weight, float32);
+    setMatmulPrecision('bfloat16');
+    try {
+      // A change in place drops the bfloat16 copy, which the graph reads.
+      stale(() => activeCudaBackend()!.writable(weight));
+      // Meanwhile a step of AdamW in bfloat16 keeps it up to date.
+      const captured = capture((input) => [linear(input, weight)], [x]);
+      const [firstMoments, secondMoments] = [0, 1].map(() => [tf.tidy(() => tf.variable(tf.zeros([8, 16])))]);
+      adamW({ parameters: [weight], firstMoments, secondMoments }, [tf.ones([8, 16])], { learningRate: 0.5, step: 1 });
+      expect(captured.current).toBe(true);
+      const expected = tf.tidy(() => [...linear(x, weight).dataSync()]);
+      expect([...captured.run(x)[0].dataSync()]).toEqual(expected);
+      setMatmulPrecision('float32');
+      expect(captured.current).toBe(false);
+      captured.dispose();
+    } finally {
+      setMatmulPrecision('float32');
+    }
+  });
+
+  test('an input that the host wrote and that is given again is not copied again', () => {
+    const backend = activeCudaBackend()!;
+    const [x, y] = [tf.tensor1d([1, 2]), tf.tensor1d([3, 4])];
+    const captured = capture((a, b) => [tf.add(a, b)], [x, y]);
+    const uploads = vi.spyOn(backend.addon, 'upload');
+    const copies = vi.spyOn(backend.addon, 'convertTo');
+    const together = vi.spyOn(backend.addon, 'uploadTogether');
+    const copied = (): number[] => [uploads, copies, together].map(({ mock }) => mock.calls.length);
+    captured.run(x, y);
+    expect(copied()).toEqual([0, 0, 0]);
+    // Of y's own, since y has an array on the device.
+    expect([...captured.run(y, y)[0].dataSync()]).toEqual([6, 8]);
+    expect(copied()).toEqual([0, 1, 0]);
+    expect([...captured.run(tf.tensor1d([5, 6]), y)[0].dataSync()]).toEqual([8, 10]);
+    expect(copied()).toEqual([1, 1, 0]);
+    // Two that are new go together.
+    expect([...captured.run(tf.tensor1d([7, 8]), tf.tensor1d([10, 20]))[0].dataSync()]).toEqual([17, 28]);
+    expect(copied()).toEqual([1, 1, 1]);
+    for (const spy of [uploads, copies, together]) spy.mockRestore();
+    captured.dispose();
   });
 
   test('a replay asks the device for no memory, and disposing gives all of it back', () => {

@@ -11,6 +11,7 @@ import { type backend_util, type DataId, type DataType, KernelBackend, type Tens
 import { KernelsError } from '../kernels-error';
 import { sizeBetween } from '../native/check-infos';
 import type { CudaAddon, CudaMemory, DeviceDescription, Handle } from './addon';
+import { Dependencies } from './dependencies';
 import { bfloat16, bytesOf, exactType, float32, hostArray, type HostValues, type PhysicalType } from './physical-type';
 import { CudaTensorData } from './tensor-data';
 
@@ -26,6 +27,7 @@ export class CudaBackend extends KernelBackend {
   /** What the running kernel made: gone again if it fails. */
   private created: DataId[] = [];
   private precision: CudaMatmulPrecision = 'float32';
+  private watching: Dependencies | undefined;
   /** The operation that device memory is asked for; set by the kernel that runs. */
   label = 0;
 
@@ -73,6 +75,18 @@ export class CudaBackend extends KernelBackend {
       this.temporaries = outerTemporaries;
       this.created = outerCreated;
       this.label = outerLabel;
+    }
+  }
+
+  /** Runs `body` and collects the data whose arrays it takes. */
+  watch<T>(body: () => T): { result: T; dependencies: Dependencies } {
+    const outer = this.watching;
+    const dependencies = new Dependencies();
+    this.watching = dependencies;
+    try {
+      return { result: body(), dependencies };
+    } finally {
+      this.watching = outer;
     }
   }
 
@@ -131,6 +145,7 @@ export class CudaBackend extends KernelBackend {
       data.handle = this.addon.create(data.count, data.type, this.label);
       this.addon.upload(data.handle, bytesOf(data.host as HostValues));
     }
+    this.watching?.note(data);
     return data.handle;
   }
 
@@ -153,6 +168,7 @@ export class CudaBackend extends KernelBackend {
       data.shadow = this.addon.create(data.count, bfloat16, this.addon.label('bfloat16 copies of weights'));
       this.addon.convertTo(data.count, source, data.shadow);
     }
+    this.watching?.note(data, data.shadow);
     return data.shadow;
   }
 
@@ -171,6 +187,7 @@ export class CudaBackend extends KernelBackend {
     const data = this.dataOf(info.dataId);
     data.host = undefined;
     if (this.activationType === float32) this.dropShadow(data);
+    this.watching?.note(data, data.shadow);
     return { handle, shadow: data.shadow };
   }
 
@@ -235,6 +252,30 @@ export class CudaBackend extends KernelBackend {
     return values;
   }
 
+  /** The values of several tensors with one wait for the device, where they are stored as they are read. */
+  readTogether(dataIds: readonly DataId[]): HostValues[] {
+    const all = dataIds.map((dataId) => this.dataOf(dataId));
+    const direct = all.every(
+      ({ host, count, dtype, type }) =>
+        host === undefined && count > 0 && dtype !== 'string' && type === exactType(dtype),
+    );
+    if (!direct || all.length < 2) return dataIds.map((dataId) => this.readSync(dataId) as HostValues);
+    const handles = Int32Array.from(all, ({ handle }) => handle);
+    const parts = all.map(({ dtype, count }) => hostArray(dtype, count));
+    const bytes = new Uint8Array(parts.reduce((sum, { byteLength }) => sum + byteLength, 0));
+    try {
+      this.addon.readTogether(handles.length, handles, bytes);
+    } catch (error) {
+      throw this.readFailure(error);
+    }
+    let at = 0;
+    for (const part of parts) {
+      bytesOf(part).set(bytes.subarray(at, at + part.byteLength));
+      at += part.byteLength;
+    }
+    return parts;
+  }
+
   override async read(dataId: DataId): Promise<backend_util.BackendValues> {
     const data = this.dataOf(dataId);
     if (data.host !== undefined) return data.host.slice();
@@ -260,6 +301,7 @@ export class CudaBackend extends KernelBackend {
     data.refCount--;
     if (!force && data.refCount > 0) return false;
     if (data.handle !== 0) this.addon.release(data.handle);
+    data.handle = 0;
     this.dropShadow(data);
     this.data.delete(dataId);
     return true;

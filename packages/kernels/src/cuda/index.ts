@@ -1,10 +1,11 @@
 /** The CUDA backend. Importing it registers nothing and touches no device; `cudaAdapter` does, when asked. */
 export { cudaAdapter } from './adapter';
 export type { CudaMemory as DeviceMemory, MemoryHolder } from './addon';
-export { capture, type CapturedFunction } from './capture';
+export { canRecord, capture, type CapturedFunction } from './capture';
 export {
   activeCudaBackend,
   deviceMemory,
+  readTogether,
   resetDeviceMemoryPeaks,
   setDeterministic,
   setMatmulPrecision,

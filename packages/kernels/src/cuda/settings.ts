@@ -57,6 +57,13 @@ export function synchronizeDevice(): void {
   activeCudaBackend()?.addon.synchronizeDevice();
 }
 
+/** The values of several tensors, as `dataSync` of each gives them: with one wait for the device instead of one each. */
+export function readTogether(tensors: readonly Tensor[]): (Float32Array | Int32Array | Uint8Array)[] {
+  const backend = activeCudaBackend();
+  if (backend === undefined) return tensors.map((tensor) => tensor.dataSync());
+  return backend.readTogether(tensors.map(({ dataId }) => dataId));
+}
+
 /**
  * Stores a float32 tensor in bfloat16 from now on, where the active backend can, and says whether it did: half the memory, 8 bits of mantissa.
  * Meant for AdamW's moments, which are then rounded stochastically. The tensor must be the only owner of its data.

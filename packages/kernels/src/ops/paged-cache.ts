@@ -25,6 +25,12 @@ import { checkIdRange } from './check-values';
 import { hostView, isHostBackend, readValues } from './host-memory';
 import { hasKernel, runKernel } from './run-kernel';
 
+/**
+ * As a slot or a context length: no row, no sequence here. Nothing is appended, and the row's attention is 0, so that a function captured for
+ * B rows serves fewer. Understood where `capture` records (`canRecord`); elsewhere such a slot or length is out of range.
+ */
+export const unusedRow = -(2 ** 31);
+
 export interface PagedCacheShape {
   queryHeads: number;
   keyValueHeads: number;

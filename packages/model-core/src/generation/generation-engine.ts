@@ -6,9 +6,11 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { ModelError } from '../errors.js';
 import type { CausalLanguageModel } from '../model/causal-language-model.js';
+import { decoderInputs } from '../model/decoder.js';
 import { RandomGenerator } from '../util/random-generator.js';
+import { CapturedDecoding } from './captured-decoding.js';
 import { PagedCache } from './paged-cache.js';
-import { sampleSequences, type SampledToken } from './sample.js';
+import { readSampled, sampleSequences, type SampledToken } from './sample.js';
 import { Scheduler, type Chunk } from './scheduler.js';
 import { createSequence, type Sequence } from './sequence.js';
 import type {
@@ -21,6 +23,8 @@ import type {
 
 /** Logits held at once; more sequences are sampled in groups. */
 const maximumLogits = 2 ** 24;
+/** Sizes of batches that are recorded at a time: those that a server sees in turn. */
+const maximumGraphs = 16;
 
 function checkedOption(name: string, value: number): number {
   if (Number.isInteger(value) && value >= 1) return value;
@@ -34,11 +38,13 @@ export class GenerationEngine {
   private readonly blockSize: number;
   private readonly totalBlocks: number;
   private readonly cache: PagedCache;
+  private readonly captured: CapturedDecoding | undefined;
   private cancelled: string[] = [];
   private requests = 0;
   private disposed = false;
   private readonly counts = {
     steps: 0,
+    capturedSteps: 0,
     promptTokens: 0,
     generatedTokens: 0,
     finishedRequests: 0,
@@ -63,6 +69,11 @@ export class GenerationEngine {
       prefixCache: options.prefixCache ?? false,
     });
     this.cache = new PagedCache(model.config, this.totalBlocks, this.blockSize);
+    if (options.captureDecoding ?? true) {
+      const longest = Math.ceil(model.config.maximumPositions / this.blockSize);
+      const maximumWidth = Math.min(longest, this.totalBlocks);
+      this.captured = new CapturedDecoding(model, this.cache, { maximumWidth, maximumLogits, maximumGraphs });
+    }
   }
 
   /** Sequences with a place in the cache. */
@@ -155,6 +166,7 @@ export class GenerationEngine {
   dispose(): void {
     if (this.disposed) return;
     this.disposed = true;
+    this.captured?.dispose();
     this.cache.dispose();
     this.sequences.clear();
   }
@@ -166,6 +178,15 @@ export class GenerationEngine {
   }
 
   private forward(chunks: readonly Chunk[], complete: readonly Chunk[]): SampledToken[] {
+    if (chunks.every(({ sequence, count }) => count === 1 && sequence.pending === 1)) {
+      const sequences = chunks.map(({ sequence }) => sequence);
+      const rows = this.captured?.run(sequences);
+      if (rows !== undefined) {
+        const sampled = readSampled(rows, sequences);
+        this.counts.capturedSteps++;
+        return sampled;
+      }
+    }
     const count = chunks.reduce((sum, chunk) => sum + chunk.count, 0);
     const tokens = new Int32Array(count);
     const positions = new Int32Array(count);
@@ -183,8 +204,8 @@ export class GenerationEngine {
     tf.tidy(() => {
       // No request goes beyond maximumPositions, so dynamic RoPE is plain RoPE here and earlier keys stay valid.
       const sequenceLength = this.model.config.maximumPositions;
-      const inputs = { tokens, positions, sequenceLength };
-      const hidden = this.model.forward(inputs, this.cache.attention(chunks));
+      const inputs = decoderInputs(this.model.config, { tokens, positions }, sequenceLength);
+      const hidden = this.model.forward(inputs, this.cache.attention(this.cache.rowsOf(chunks)));
       const group = Math.max(1, Math.floor(maximumLogits / this.model.config.vocabularySize));
       for (let start = 0; start < rows.length; start += group) {
         const sequences = complete.slice(start, start + group).map(({ sequence }) => sequence);

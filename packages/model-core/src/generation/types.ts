@@ -60,6 +60,11 @@ export interface GenerationEngineOptions {
    * weights change between requests (reinforcement learning), call clearPrefixCache() after each change.
    */
   prefixCache?: boolean;
+  /**
+   * Record decoding iterations and replay them, on backends that can (kernels' `canRecord`); default true. The tokens are the same; a recorded
+   * size of batches takes some device memory until `dispose`.
+   */
+  captureDecoding?: boolean;
 }
 
 export interface GenerationEngineStats {
@@ -69,6 +74,8 @@ export interface GenerationEngineStats {
   freeBlocks: number;
   blockSize: number;
   steps: number;
+  /** Of them, those that replayed a recorded graph. */
+  capturedSteps: number;
   /** Prompt tokens computed; those of a sequence that was put back count again. */
   promptTokens: number;
   generatedTokens: number;
@@ -92,6 +99,7 @@ export interface GenerateOptions {
   maximumSequences?: number;
   seed?: number;
   prefixCache?: boolean;
+  captureDecoding?: boolean;
   /** Text of completion tokens; needed for `stopStrings` and for `text` in the results. */
   decode?: (tokens: number[]) => string;
   signal?: AbortSignal;

@@ -13,7 +13,7 @@ import { ModelError } from '../errors.js';
 import { parameterInitializer, type InitializeOptions } from '../parameters/initialize-parameters.js';
 import { embeddingName, headName } from '../parameters/parameter-layout.js';
 import { ParameterStore } from '../parameters/parameter-store.js';
-import { decoderHiddenStates, type Attention, type DecoderInputs } from './decoder.js';
+import { decoderHiddenStates, decoderInputs, type Attention, type DecoderInputs } from './decoder.js';
 import { checkBatch, type PackedBatch } from './packed-batch.js';
 import type { Recompute } from './recompute.js';
 
@@ -82,8 +82,7 @@ export class CausalLanguageModel {
         inputs: () => [tf.tensor1d(batch.cumulativeLengths, 'int32')],
         apply: (qkv, _layer, [cumulativeLengths]) => groupedQueryAttention(qkv, cumulativeLengths, heads),
       };
-      const { tokens, positions } = batch;
-      return this.forward({ tokens, positions, sequenceLength, recompute }, attention);
+      return this.forward(decoderInputs(this.config, batch, sequenceLength), attention, recompute);
     });
   }
 
@@ -135,8 +134,8 @@ export class CausalLanguageModel {
   }
 
   /** @internal the forward pass with attention of the caller's, for generation; call inside a tidy */
-  forward(inputs: DecoderInputs, attention: Attention): tf.Tensor2D {
-    return decoderHiddenStates(this.config, this.live(), inputs, attention);
+  forward(inputs: DecoderInputs, attention: Attention, recompute?: Recompute): tf.Tensor2D {
+    return decoderHiddenStates(this.config, this.live(), inputs, attention, recompute);
   }
 
   private live(): ParameterStore {

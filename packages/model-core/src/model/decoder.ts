@@ -39,33 +39,51 @@ export interface Attention {
 }
 
 export interface DecoderInputs {
-  /** [N], inside the vocabulary. */
-  tokens: Int32Array;
-  /** [N] */
-  positions: Int32Array;
-  /** Largest position plus one, for dynamic RoPE. */
-  sequenceLength: number;
-  /** What the backward pass computes again; default 'none'. */
-  recompute?: Recompute;
+  /** int32 [N], inside the vocabulary. */
+  tokens: tf.Tensor1D;
+  /** int32 [N] */
+  positions: tf.Tensor1D;
+  /** float32 [hd / 2] */
+  inverseFrequencies: tf.Tensor1D;
+  attentionScaling: number;
 }
 
-/** Hidden states after the final norm, [N, D]. Call inside a tidy. */
+/** A decoder's inputs from arrays; `sequenceLength` is the largest position plus one, for dynamic RoPE. */
+export function decoderInputs(
+  { rope: settings, headDimension, maximumPositions }: ModelConfig,
+  { tokens, positions }: { tokens: Int32Array; positions: Int32Array },
+  sequenceLength: number,
+): DecoderInputs {
+  const { inverseFrequencies, attentionScaling } = ropeFrequencies(
+    settings,
+    headDimension,
+    maximumPositions,
+    sequenceLength,
+  );
+  return {
+    tokens: tf.tensor1d(tokens, 'int32'),
+    positions: tf.tensor1d(positions, 'int32'),
+    inverseFrequencies: tf.tensor1d(inverseFrequencies),
+    attentionScaling,
+  };
+}
+
+/** Hidden states after the final norm, [N, D]. `recompute`: what the backward pass computes again. Call inside a tidy. */
 export function decoderHiddenStates(
   config: ModelConfig,
   parameters: ParameterStore,
-  { tokens, positions, sequenceLength, recompute = 'none' }: DecoderInputs,
+  { tokens, positions, inverseFrequencies, attentionScaling }: DecoderInputs,
   attention: Attention,
+  recompute: Recompute = 'none',
 ): tf.Tensor2D {
-  const { layers, headDimension } = config;
-  const modes = recomputeModeOfBlocks(recompute, layers);
-  const frequencies = ropeFrequencies(config.rope, headDimension, config.maximumPositions, sequenceLength);
-  const shared = [tf.tensor1d(positions, 'int32'), tf.tensor1d(frequencies.inverseFrequencies), ...attention.inputs()];
-  let stream_ND = embedding(parameters.get(embeddingName), tf.tensor1d(tokens, 'int32'));
+  const modes = recomputeModeOfBlocks(recompute, config.layers);
+  const shared = [positions, inverseFrequencies, ...attention.inputs()];
+  let stream_ND = embedding(parameters.get(embeddingName), tokens);
   modes.forEach((mode, layer) => {
     const given = stream_ND;
     const weights = blockWeights(parameters, layer);
     const block = (): tf.Tensor2D =>
-      decoderBlock(config, weights, frequencies.attentionScaling, attention, layer, mode, given, shared);
+      decoderBlock(config, weights, attentionScaling, attention, layer, mode, given, shared);
     stream_ND = mode === 'none' ? tf.tidy(block) : checkpointed(block);
     // What the backward pass reads of it has a handle of its own.
     given.dispose();
@@ -74,10 +92,10 @@ export function decoderHiddenStates(
 }
 
 interface BlockWeights {
-  inputNorm: tf.Variable;
+  attentionNorm: tf.Variable;
   qkv: tf.Variable;
-  attentionOutput: tf.Variable;
-  postAttentionNorm: tf.Variable;
+  output: tf.Variable;
+  feedForwardNorm: tf.Variable;
   gateUp: tf.Variable;
   down: tf.Variable;
 }
@@ -85,10 +103,10 @@ interface BlockWeights {
 function blockWeights(parameters: ParameterStore, layer: number): BlockWeights {
   const names = blockParameterNames(layer);
   return {
-    inputNorm: parameters.get(names.inputNorm),
+    attentionNorm: parameters.get(names.inputNorm),
     qkv: parameters.get(names.qkv),
-    attentionOutput: parameters.get(names.attentionOutput),
-    postAttentionNorm: parameters.get(names.postAttentionNorm),
+    output: parameters.get(names.attentionOutput),
+    feedForwardNorm: parameters.get(names.postAttentionNorm),
     gateUp: parameters.get(names.gateUp),
     down: parameters.get(names.down),
   };
@@ -106,16 +124,16 @@ function decoderBlock(
   [positions_N, inverseFrequencies, ...attentionInputs]: tf.Tensor[],
 ): tf.Tensor2D {
   const rotation = { rotatedHeads: queryHeads + keyValueHeads, headDimension, attentionScaling };
-  const first = residualRmsNormLinear(stream_ND, weights.inputNorm, weights.qkv, { epsilon });
+  const first = residualRmsNormLinear(stream_ND, weights.attentionNorm, weights.qkv, { epsilon });
   const rotated_NH =
     attention.rotate?.(first.product, positions_N, inverseFrequencies, attentionScaling, layer) ??
     rope(first.product, positions_N, inverseFrequencies, rotation);
   const qkv_NH = keepFor(mode, 'qkv', rotated_NH);
   const attended_NA = keepFor(mode, 'attended', attention.apply(qkv_NH, layer, attentionInputs));
-  const projected_ND = linear(attended_NA, weights.attentionOutput, { residual: first.residual });
+  const projected_ND = linear(attended_NA, weights.output, { residual: first.residual });
   const middle_ND = keepFor(mode, 'middle', projected_ND);
   const keepGateUp = keeps(mode, 'gateUp');
-  return residualFeedForward(middle_ND, weights.postAttentionNorm, weights.gateUp, weights.down, {
+  return residualFeedForward(middle_ND, weights.feedForwardNorm, weights.gateUp, weights.down, {
     epsilon,
     keepGateUp,
   });

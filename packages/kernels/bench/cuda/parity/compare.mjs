@@ -9,7 +9,10 @@ import { readAll } from './safetensors.mjs';
 export const limits = {
   /** Of the loss, relative, at every step. */
   loss: 0.005,
-  /** Of the logits, relative in the Euclidean norm. */
+  /**
+   * Of the logits, relative in the Euclidean norm; or as far as the peer's own two ways of computing them in bfloat16 lie apart, where that is
+   * more. At the initial weights it is (1.2 %): there the peer is 1.1 % from float32, so that exact logits would not be within 1 % of its.
+   */
   logits: 0.01,
   /** How many times as far from float32 as the peer's our logits may be. */
   excess: 1.5,
@@ -20,21 +23,22 @@ export function compareParity(folder) {
   const read = (name) => JSON.parse(readFileSync(join(folder, name), 'utf8'));
   const [plan, ours, peer] = ['plan.json', 'ours.json', 'peer.json'].map(read);
   const losses = compareLosses(ours.losses, peer.losses, plan);
+  // What rounding alone does: the peer's own two ways of computing the same in bfloat16. Reported, not judged.
+  if (existsSync(join(folder, 'again.json'))) losses.peerToItself = worstOf(read('again.json').losses, peer.losses);
   const logits = ['initial', 'trained'].map((weights) => {
     const file = (side) => join(folder, `${side}.${weights}.logits`);
     const distances = {
       oursToPeer: distance(file('ours'), file('peer')),
       oursToExact: distance(file('ours'), file('exact')),
       peerToExact: distance(file('peer'), file('exact')),
-      // What rounding alone does to this model: the peer's own two ways of computing the same in bfloat16. Reported, not judged.
       ...(existsSync(file('again')) ? { peerToItself: distance(file('again'), file('peer')) } : {}),
     };
     return { weights, ...judgeLogits(distances, peer.rounds) };
   });
-  const { preset, sequences, length, steps, rows, settings } = plan;
+  const { preset, sequences, length, steps, rows, peakRate, settings } = plan;
   return {
     passed: losses.passed && logits.every(({ passed }) => passed),
-    plan: { preset, sequences, length, steps, rowsOfLogits: rows.length, ...settings },
+    plan: { preset, sequences, length, steps, rowsOfLogits: rows.length, peakRate, ...settings },
     ours: describe(ours),
     peer: describe(peer),
     losses,
@@ -52,22 +56,28 @@ export function compareLosses(ours, peer, { steps, minimumFall }) {
     throw new Error(
       `${steps} steps were planned, but there are ${ours.length} losses of ours and ${peer.length} of the peer.`,
     );
-  const differences = ours.map((loss, i) => Math.abs(loss - peer[i]) / Math.abs(peer[i]));
-  // NaN is worse than anything, and Math.max lets it win.
-  const worst = Math.max(...differences);
-  const step = 1 + differences.findIndex((difference) => Object.is(difference, worst));
+  const { worst, step, mean } = worstOf(ours, peer);
   const fall = 1 - ours.at(-1) / ours[0];
   return {
     passed: worst <= limits.loss && fall >= minimumFall,
     worst,
     step,
     limit: limits.loss,
-    mean: differences.reduce((sum, difference) => sum + difference, 0) / steps,
+    mean,
     first: { ours: ours[0], peer: peer[0] },
     last: { ours: ours.at(-1), peer: peer.at(-1) },
     fall,
     minimumFall,
   };
+}
+
+/** The largest and the mean difference of two lists of losses, relative to the second's; `step`: where it is largest, from 1. */
+function worstOf(first, second) {
+  const differences = first.map((loss, i) => Math.abs(loss - second[i]) / Math.abs(second[i]));
+  // NaN is worse than anything, and Math.max lets it win.
+  const worst = Math.max(...differences);
+  const step = 1 + differences.findIndex((difference) => Object.is(difference, worst));
+  return { worst, step, mean: differences.reduce((sum, difference) => sum + difference, 0) / differences.length };
 }
 
 /** ‖first − second‖ / ‖second‖ of two files of float32 numbers. */
@@ -96,9 +106,9 @@ export function distance(firstFile, secondFile) {
 
 /** `peerRounds`: the peer computed in bfloat16; where it didn't, there is nothing to compare our distance from float32 with. */
 export function judgeLogits(distances, peerRounds) {
-  const { oursToPeer, oursToExact, peerToExact } = distances;
-  const judged = { ...distances, limit: limits.logits };
-  let passed = oursToPeer <= limits.logits;
+  const { oursToPeer, oursToExact, peerToExact, peerToItself = 0 } = distances;
+  const judged = { ...distances, limit: Math.max(limits.logits, peerToItself) };
+  let passed = oursToPeer <= judged.limit;
   if (peerRounds) {
     judged.excess = oursToExact / peerToExact;
     judged.excessLimit = limits.excess;

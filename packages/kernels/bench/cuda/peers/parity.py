@@ -4,8 +4,8 @@
     parity.py FOLDER [--device cuda] [--attention cudnn|flash] [--eager]
 
 Reads plan.json, tokens.bin, weights.safetensors and trained.safetensors, the weights that the other side ended with. Trains as train.py does
-(bfloat16 autocast over float32 weights, compiled) and writes peer.json; the planned rows of the first batch's logits with both weights: peer.*.logits so,
-again.*.logits the same uncompiled, which rounds elsewhere, and exact.*.logits in float32, uncompiled, attention written out.
+(bfloat16 autocast over float32 weights, compiled) and writes peer.json, then again uncompiled, which rounds elsewhere: again.json. The planned rows of the
+first batch's logits with both weights: peer.*.logits and again.*.logits so, and exact.*.logits in float32, uncompiled, attention written out.
 """
 
 import argparse
@@ -73,24 +73,31 @@ def main():
     write_logits("initial")
 
     torch.set_float32_matmul_precision("high")
-    optimizer = make_optimizer(model, betas=(settings["beta1"], settings["beta2"]), epsilon=settings["epsilon"], weight_decay=settings["weightDecay"])
-    compiled = model if a.eager else torch.compile(model, dynamic=False)
-    losses = []
-    start = time.perf_counter()
-    for step, rate in enumerate(plan["rates"]):
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        tokens, targets = stream[step, :, :-1].contiguous(), stream[step, :, 1:].contiguous()
-        losses.append(train_step(compiled, optimizer, tokens, targets, attention, settings["maximumNorm"]))
-    losses = [loss.item() for loss in losses]
-    seconds = time.perf_counter() - start
     name = f"torch {torch.__version__}" + (f", {torch.cuda.get_device_name()}, attention by {attention}" if a.device == "cuda" else ", on the processor")
-    with open(os.path.join(a.folder, "peer.json"), "w") as file:
-        json.dump({
-            "name": name + (", not compiled" if a.eager else ", compiled"), "precision": "bfloat16 autocast over float32", "rounds": True,
-            "seconds": round(seconds, 3), "losses": losses,
-        }, file)
-    print(json.dumps({"side": "peer", "seconds": round(seconds, 3), "first": losses[0], "last": losses[-1]}), flush=True)
+
+    def train(side, compiled):
+        load("weights.safetensors")
+        optimizer = make_optimizer(model, betas=(settings["beta1"], settings["beta2"]), epsilon=settings["epsilon"], weight_decay=settings["weightDecay"])
+        forward = torch.compile(model, dynamic=False) if compiled else model
+        losses = []
+        start = time.perf_counter()
+        for step, rate in enumerate(plan["rates"]):
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            tokens, targets = stream[step, :, :-1].contiguous(), stream[step, :, 1:].contiguous()
+            losses.append(train_step(forward, optimizer, tokens, targets, attention, settings["maximumNorm"]))
+        losses = [loss.item() for loss in losses]
+        seconds = time.perf_counter() - start
+        with open(os.path.join(a.folder, f"{side}.json"), "w") as file:
+            json.dump({
+                "name": name + (", compiled" if compiled else ", not compiled"), "precision": "bfloat16 autocast over float32", "rounds": True,
+                "seconds": round(seconds, 3), "losses": losses,
+            }, file)
+        print(json.dumps({"side": side, "seconds": round(seconds, 3), "first": losses[0], "last": losses[-1]}), flush=True)
+
+    train("peer", not a.eager)
+    if not a.eager:
+        train("again", False)
 
 
 if __name__ == "__main__":

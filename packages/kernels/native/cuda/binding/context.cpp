@@ -137,9 +137,32 @@ void Context::copy_in(void* to, const void* from, std::size_t bytes) {
     const StagingBlock block = staging.take(piece);
     std::memcpy(block.data, static_cast<const char*>(from) + done, piece);
     copy_to_device(static_cast<char*>(to) + done, block.data, piece, stream);
-    if (capturing()) capture_uploads_.push_back(block);
-    else staging.give_back_after(block, stream);
+    give_back_after_copy(block);
   }
+}
+
+void Context::give_back_after_copy(const StagingBlock& block) {
+  if (capturing()) capture_uploads_.push_back(block);
+  else staging.give_back_after(block, stream);
+}
+
+std::size_t Context::bytes_of(const std::vector<Handle>& handles) const {
+  std::size_t bytes = 0;
+  for (const Handle handle : handles) bytes += at(handle).count * element_bytes(at(handle).type);
+  return bytes;
+}
+
+void Context::upload_together(const std::vector<Handle>& handles, const void* from) {
+  const std::size_t bytes = bytes_of(handles);
+  const StagingBlock block = staging.take(bytes);
+  std::memcpy(block.data, from, bytes);
+  const char* host = static_cast<const char*>(block.data);
+  for (const Handle handle : handles) {
+    const std::size_t piece = bytes_of({handle});
+    copy_to_device(at(handle).data, host, piece, stream);
+    host += piece;
+  }
+  give_back_after_copy(block);
 }
 
 Context::Read Context::start_read(Handle handle, ElementType as) {
@@ -149,8 +172,7 @@ Context::Read Context::start_read(Handle handle, ElementType as) {
   const DeviceArray& array = at(handle);
   Read read;
   read.bytes = array.count * element_bytes(as);
-  const std::size_t flags_at = padded(read.bytes);
-  read.block = staging.take(flags_at + kFlags * sizeof(ErrorFlag));
+  read.block = staging.take(padded(read.bytes) + kFlags * sizeof(ErrorFlag));
   char* host = static_cast<char*>(read.block.data);
   if (as == array.type) {
     copy_to_host(host, array.data, read.bytes, stream);
@@ -159,10 +181,30 @@ Context::Read Context::start_read(Handle handle, ElementType as) {
     convert(stream, {array.data, array.type}, {converted.data(), as}, array.count);
     copy_to_host(host, converted.data(), read.bytes, stream);
   }
-  copy_to_host(host + flags_at, flags_, kFlags * sizeof(ErrorFlag), stream);
+  mark_read(read);
+  return read;
+}
+
+void Context::mark_read(Read& read) {
+  copy_to_host(static_cast<char*>(read.block.data) + padded(read.bytes), flags_, kFlags * sizeof(ErrorFlag), stream);
   read.event = create_event(false);
   record_event(read.event, stream);
-  return read;
+}
+
+void Context::read_together(const std::vector<Handle>& handles, void* to) {
+  if (capturing()) throw Error("CAPTURE_READ", "Values of tensors cannot be read while launches are being recorded: they do not exist yet.");
+  Read read;
+  read.bytes = bytes_of(handles);
+  read.block = staging.take(padded(read.bytes) + kFlags * sizeof(ErrorFlag));
+  char* host = static_cast<char*>(read.block.data);
+  for (const Handle handle : handles) {
+    const std::size_t piece = bytes_of({handle});
+    copy_to_host(host, at(handle).data, piece, stream);
+    host += piece;
+  }
+  mark_read(read);
+  wait_read(read);
+  finish_read(read, to);
 }
 
 void Context::wait_read(const Read& read) const {

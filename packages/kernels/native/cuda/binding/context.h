@@ -58,6 +58,9 @@ class Context {
   void replace(Handle handle, const DeviceArray& with);
 
   void upload(Handle handle, const void* from, std::size_t bytes);
+  std::size_t bytes_of(const std::vector<Handle>& handles) const;
+  // Several arrays, whose elements lie one behind the other.
+  void upload_together(const std::vector<Handle>& handles, const void* from);
   // Copies to device memory through staging memory; `from` may go at once. A graph that is being recorded copies the same at every replay.
   void copy_in(void* to, const void* from, std::size_t bytes);
   // Queues a copy of the array, converted to `as`, and of the error flags; `finish_read` may be called from any thread and throws what
@@ -71,6 +74,8 @@ class Context {
   void wait_read(const Read& read) const;                        // any thread
   void finish_read(Read& read, void* to);                        // this thread, after wait_read
   void read_now(Handle handle, ElementType as, void* to);
+  // Several arrays as they are, one behind the other, with one wait.
+  void read_together(const std::vector<Handle>& handles, void* to);
 
   ErrorFlag* flag(Checked operation) const { return flags_ + static_cast<std::size_t>(operation); }
   // What paged attention counts its blocks with.
@@ -96,6 +101,8 @@ class Context {
     std::vector<StagingBlock> uploads;
   };
   Slot& slot(Handle handle);
+  void give_back_after_copy(const StagingBlock& block);
+  void mark_read(Read& read);
   void check_flags(const ErrorFlag* flags);
 
   std::vector<Slot> slots_{1};  // number 0 stands for no array

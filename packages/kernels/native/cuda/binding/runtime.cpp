@@ -97,6 +97,20 @@ napi_value readSync(const DeviceCall& call) {
   return nullptr;
 }
 
+// count, Int32Array of so many handles, Uint8Array of their elements, one array behind the other.
+napi_value uploadTogether(const DeviceCall& call) {
+  const std::vector<Handle> handles = call.handles(1, call.size(0));
+  call.context().upload_together(handles, call.bytes(2, call.context().bytes_of(handles)));
+  return nullptr;
+}
+
+// Likewise, to read.
+napi_value readTogether(const DeviceCall& call) {
+  const std::vector<Handle> handles = call.handles(1, call.size(0));
+  call.context().read_together(handles, call.bytes(2, call.context().bytes_of(handles)));
+  return nullptr;
+}
+
 // A read that waits on a thread of its own.
 struct PendingRead {
   Context* context;
@@ -248,7 +262,9 @@ const Registration kRuntimeFunctions[] = {
     XGEN_REGISTER_DEVICE(release),
     XGEN_REGISTER_DEVICE(retype),
     XGEN_REGISTER_DEVICE(upload),
+    XGEN_REGISTER_DEVICE(uploadTogether),
     XGEN_REGISTER_DEVICE(readSync),
+    XGEN_REGISTER_DEVICE(readTogether),
     XGEN_REGISTER_DEVICE(read),
     XGEN_REGISTER_DEVICE(synchronizeDevice),
     XGEN_REGISTER_DEVICE(setProfiling),
