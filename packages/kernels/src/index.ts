@@ -8,6 +8,13 @@ export { KernelsError, type KernelsErrorOptions } from './kernels-error';
 
 export { adamW, type AdamWOptions, type AdamWState } from './ops/adam-w';
 export { addRmsNorm, type AddRmsNormResult } from './ops/add-rms-norm';
+export {
+  decoderStep,
+  type DecoderStepLayer,
+  type DecoderStepModel,
+  type DecoderStepOptions,
+  type DecoderStepSequences,
+} from './ops/decoder-step';
 export { embedding } from './ops/embedding';
 export { feedForward, type FeedForwardOptions } from './ops/feed-forward';
 export { globalNormScale, type GlobalNorm } from './ops/global-norm-scale';

@@ -251,6 +251,32 @@ export type XgPagedAttentionInputs = {
 export type XgPagedAttentionAttrs = XgAttentionAttrs & { blockSize: number };
 
 /**
+ * One more token of each of N sequences, from the embedded tokens `stream` [N,D] to the logits, and its keys and values into the caches:
+ * XgRmsNormLinear (qkv), XgRopeAppend, XgPagedAttention (one query a sequence), XgLinearAdd (output), XgRmsNormLinear gated (gate and up) and XgLinearAdd
+ * (down) of each layer, then XgRmsNorm by `finalNorm` and XgLinear by `head` [V,D] → [logits [N,V]], or [] where the backend has no kernel for the sizes.
+ * Inputs besides: positions, slots, contextLengths int32 [N], blockTables int32 [N, maxBlocks], inverseFrequencies [hd/2]; of layer i each of
+ * `decoderStepLayerInputs` with i appended. Inference only.
+ */
+export const XgDecoderStep = 'XgDecoderStep';
+export const decoderStepLayerInputs = [
+  'attentionNorm',
+  'qkv',
+  'output',
+  'feedForwardNorm',
+  'gateUp',
+  'down',
+  'keyCache',
+  'valueCache',
+] as const;
+export type XgDecoderStepInputs = { [name: string]: TensorInfo };
+export type XgDecoderStepAttrs = XgPagedAttentionAttrs & {
+  layers: number;
+  epsilon: number;
+  attentionScaling: number;
+  float32Output: boolean;
+};
+
+/**
  * logits [B,V]; temperature, topP, minP, uniforms [B]; topK int32 [B] → [ids int32 [B], logProbabilities [B]].
  *
  * temperature 0: the largest logit, the lowest id on a tie. Otherwise p = softmax(logits/temperature), tokens ranked by falling

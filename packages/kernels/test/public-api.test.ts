@@ -11,6 +11,7 @@ test('the public API', async () => {
     'capture',
     'checkpointed',
     'createPagedCache',
+    'decoderStep',
     'describeBackends',
     'deviceMemory',
     'embedding',

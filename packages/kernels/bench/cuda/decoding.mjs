@@ -1,19 +1,7 @@
 // Greedy decoding with a paged cache: one captured iteration, replayed token by token, each feeding the next on the device; positions, slots and
 // lengths advance there too.
 import * as tf from '@tensorflow/tfjs-core';
-import {
-  capture,
-  createPagedCache,
-  embedding,
-  increment,
-  linear,
-  pagedAttention,
-  residualFeedForward,
-  residualRmsNormLinear,
-  rmsNormLinear,
-  ropeAppend,
-  sampleTokens,
-} from '../../dist/index.js';
+import { capture, createPagedCache, decoderStep, embedding, increment, sampleTokens } from '../../dist/index.js';
 
 const blockSize = 16;
 const epsilon = 1e-5;
@@ -60,18 +48,14 @@ export function createDecoding({ weights }, preset, { batch, prompt, tokens }) {
   const slots = counters((i) => i * blocksEach * blockSize + prompt);
   const contextLengths = counters(() => prompt + 1);
 
+  const { cumulativeQueryLengths, blockTables } = constants;
+  const sequences = { positions, slots, contextLengths, blockTables, cumulativeQueryLengths };
+  const layers = blocks.map((block, layer) => ({ ...block, keyCache: caches[layer].keyCache, valueCache: caches[layer].valueCache }));
+  const model = { layers, finalNorm, head, inverseFrequencies };
+  const options = { ...shape, epsilon };
   const iteration = (ids) => {
-    const sequences = { ...constants, contextLengths };
-    let stream = embedding(table, ids);
-    blocks.forEach((block, layer) => {
-      const { keyCache, valueCache } = caches[layer];
-      const { product, residual } = residualRmsNormLinear(stream, block.attentionNorm, block.qkv, { epsilon });
-      const qkv = ropeAppend(keyCache, valueCache, product, positions, inverseFrequencies, slots, shape);
-      const attended = pagedAttention(qkv, keyCache, valueCache, sequences, shape);
-      const middle = linear(attended, block.output, { residual });
-      stream = residualFeedForward(middle, block.feedForwardNorm, block.gateUp, block.down, { epsilon });
-    });
-    const sampled = sampleTokens(rmsNormLinear(stream, finalNorm, head, { epsilon }), constants);
+    const logits = decoderStep(embedding(table, ids), model, sequences, options);
+    const sampled = sampleTokens(logits, constants);
     for (const counter of [positions, slots, contextLengths]) increment(counter);
     return [sampled.ids];
   };

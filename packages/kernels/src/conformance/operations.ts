@@ -1,6 +1,7 @@
 /** Every operation's declaration, in the order of the documentation. */
 import { adamWOperation } from '../ops/adam-w.cases';
 import { addRmsNormOperation } from '../ops/add-rms-norm.cases';
+import { decoderStepOperation } from '../ops/decoder-step.cases';
 import { embeddingOperation } from '../ops/embedding.cases';
 import { incrementOperation } from '../ops/increment.cases';
 import { feedForwardOperation } from '../ops/feed-forward.cases';
@@ -42,5 +43,6 @@ export const operations: readonly OperationDeclaration<unknown>[] = [
   pagedCacheAppendOperation,
   ropeAppendOperation,
   pagedAttentionOperation,
+  decoderStepOperation,
   sampleTokensOperation,
 ];

@@ -52,6 +52,23 @@ export interface CudaMemory {
   byOperation: MemoryHolder[];
 }
 
+export type DecoderStepSizes = [
+  queryHeads: number,
+  keyValueHeads: number,
+  headDimension: number,
+  scale: number,
+  attentionScaling: number,
+  epsilon: number,
+  rows: number,
+  width: number,
+  feedForward: number,
+  vocabulary: number,
+  layers: number,
+  cacheRows: number,
+  maxBlocks: number,
+  blockSize: number,
+];
+
 export interface CudaAddon {
   probe(): CudaProbe;
   start(ordinal: number): void;
@@ -277,6 +294,25 @@ export interface CudaAddon {
     contextLengths: Handle,
     blockTables: Handle,
     out: Handle,
+  ): void;
+
+  /** Whether `decoderStep` has a kernel for these sizes. */
+  decoderStepTakes(...sizes: DecoderStepSizes): boolean;
+  /** `layers`: eight handles a layer, in the order of `decoderStepLayerInputs`; all of bfloat16 but the norms, which share a type, and the logits. */
+  decoderStep(
+    ...all: [
+      ...sizes: DecoderStepSizes,
+      layers: Int32Array,
+      stream: Handle,
+      finalNorm: Handle,
+      head: Handle,
+      positions: Handle,
+      slots: Handle,
+      inverseFrequencies: Handle,
+      contextLengths: Handle,
+      blockTables: Handle,
+      logits: Handle,
+    ]
   ): void;
 
   linearCrossEntropy(

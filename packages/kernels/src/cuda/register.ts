@@ -8,6 +8,7 @@ import { CudaBackend } from './cuda-backend';
 import { runOnHost } from './fallback';
 import { type CudaKernel, defineKernel } from './kernel-definition';
 import { attentionKernels } from './kernels/attention';
+import { decoderStepKernels } from './kernels/decoder-step';
 import { feedForwardKernels } from './kernels/feed-forward';
 import { linearKernels } from './kernels/linear';
 import { rowKernels } from './kernels/rows';
@@ -22,6 +23,7 @@ export const cudaKernels: readonly CudaKernel[] = [
   ...linearKernels,
   ...attentionKernels,
   ...feedForwardKernels,
+  ...decoderStepKernels,
   ...trainingKernels,
   ...stockArithmeticKernels,
   ...stockReductionKernels,

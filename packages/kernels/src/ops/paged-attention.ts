@@ -78,14 +78,16 @@ export function pagedAttention(
   }
   checkCumulativeLengths('pagedAttention', 'cumulativeQueryLengths', cumulativeQueryLengths, N);
   const sequences = { cumulativeQueryLengths, contextLengths, blockTables };
-  checkTables(sequences, rows, shape.blockSize);
+  checkTables('pagedAttention', sequences, rows, shape.blockSize);
   if (hasKernel(XgPagedAttention)) {
     return runKernel(XgPagedAttention, { qkv, keyCache, valueCache, ...sequences }, attributes)[0] as Tensor2D;
   }
   return composedPagedAttention(qkv as Tensor2D, keyCache as Tensor2D, valueCache as Tensor2D, sequences, attributes);
 }
 
-function checkTables(
+/** Throws where a context has no room for its new tokens or a table names a block outside the cache; values are read as in `checkIdRange`. */
+export function checkTables(
+  operation: string,
   { cumulativeQueryLengths, contextLengths, blockTables }: PagedSequences,
   rows: number,
   blockSize: number,
@@ -102,7 +104,7 @@ function checkTables(
     if (context < queries || context > maximumBlocks * blockSize) {
       throw new KernelsError(
         'OUT_OF_RANGE',
-        `pagedAttention: contextLengths[${sequence}] is ${context}, but the sequence has ${queries} new tokens and room for ` +
+        `${operation}: contextLengths[${sequence}] is ${context}, but the sequence has ${queries} new tokens and room for ` +
           `${maximumBlocks} blocks of ${blockSize}.`,
         { value: context },
       );
@@ -112,7 +114,7 @@ function checkTables(
       if (index < 0 || index >= blocks) {
         throw new KernelsError(
           'OUT_OF_RANGE',
-          `pagedAttention: blockTables[${sequence}, ${block}] is ${index}, outside the ${blocks} blocks of the cache.`,
+          `${operation}: blockTables[${sequence}, ${block}] is ${index}, outside the ${blocks} blocks of the cache.`,
           { value: index },
         );
       }

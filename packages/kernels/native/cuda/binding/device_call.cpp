@@ -29,8 +29,8 @@ Array DeviceCall::checked(Handle one, std::size_t count, std::size_t index) cons
   return {found.data, found.type};
 }
 
-Array DeviceCall::floating(std::size_t index, std::size_t count) const {
-  const Array found = array(index, count);
+Array DeviceCall::floating(Handle one, std::size_t count, std::size_t index) const {
+  const Array found = checked(one, count, index);
   if (found.type != ElementType::float32 && found.type != ElementType::bfloat16) {
     throw Error("INVALID_ARGUMENT", "Argument " + std::to_string(index) + " is " + type_name(found.type) + ", not floating.");
   }

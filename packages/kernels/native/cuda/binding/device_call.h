@@ -35,7 +35,9 @@ class DeviceCall : public xgen::binding::Call {
 
   // A device array of at least `count` elements: of any type, of a floating type, of one type.
   Array array(std::size_t index, std::size_t count) const { return checked(handle(index), count, index); }
-  Array floating(std::size_t index, std::size_t count) const;
+  Array floating(std::size_t index, std::size_t count) const { return floating(handle(index), count, index); }
+  // Likewise one of a list that is argument `index`.
+  Array floating(Handle one, std::size_t count, std::size_t index) const;
   Array optional_floating(std::size_t index, std::size_t count) const;
   float* float32(std::size_t index, std::size_t count) const;
   float* optional_float32(std::size_t index, std::size_t count) const { return absent(index) ? nullptr : float32(index, count); }
@@ -70,6 +72,7 @@ extern const Registration kRowFunctions[];
 extern const Registration kMatrixFunctions[];
 extern const Registration kAttentionFunctions[];
 extern const Registration kFeedForwardFunctions[];
+extern const Registration kDecoderStepFunctions[];
 extern const Registration kTrainingFunctions[];
 extern const Registration kStockFunctions[];
 

@@ -7,7 +7,8 @@ using namespace xgen::cuda::binding;
 
 napi_value initialize(napi_env env, napi_value exports) {
   const Registration* const lists[] = {
-      kRuntimeFunctions, kGraphFunctions, kRowFunctions, kMatrixFunctions, kAttentionFunctions, kFeedForwardFunctions, kTrainingFunctions, kStockFunctions,
+      kRuntimeFunctions,   kGraphFunctions,       kRowFunctions,      kMatrixFunctions,   kAttentionFunctions,
+      kFeedForwardFunctions, kDecoderStepFunctions, kTrainingFunctions, kStockFunctions,
   };
   for (const Registration* list : lists) {
     for (const Registration* entry = list; entry->name != nullptr; entry++) {

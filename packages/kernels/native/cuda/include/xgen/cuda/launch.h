@@ -35,8 +35,9 @@ bool launches_overlap();
 // How a kernel follows the one before it on its stream: when that one has ended, or, on devices that can, as soon as all of that one's
 // blocks have called allow_next() or ended. A kernel that is launched `early` calls wait_for_previous() in every thread (device.h)
 // before it reads or writes device memory; until then it may compute addresses and ask for memory to be brought into the
-// second-level cache, which is coherent, and may read past the first-level cache what only leads to such requests. Every block waits, so a kernel that has ended has all earlier ones behind it.
-enum class Follow { ended, early };
+// second-level cache, which is coherent, and may read past the first-level cache what only leads to such requests. Every block waits, so a kernel that has ended has all earlier ones behind it. One that is
+// launched `together` begins when the one before has ended, and only where all of its blocks run at the same time: they may wait for each other.
+enum class Follow { ended, early, together };
 
 // A processor's memory is split between shared memory and the first-level cache as a kernel prefers, and can be split anew only when
 // it is idle. So early kernels of few blocks, as those of decoding are, all prefer one split: most of it shared, as the products with weights
@@ -79,6 +80,11 @@ void launch_following([[maybe_unused]] Follow follow, const char* operation, voi
               attributes[1].val.sharedMemCarveout = cudaSharedmemCarveoutMaxShared;
               configuration.numAttrs = 2;
             }
+          }
+          if (follow == Follow::together) {
+            attributes[0].id = cudaLaunchAttributeCooperative;
+            attributes[0].val.cooperative = 1;
+            configuration.numAttrs = 1;
           }
           return cudaLaunchKernelExC(&configuration, function, pointers);
         },
