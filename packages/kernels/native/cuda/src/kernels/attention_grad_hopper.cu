@@ -26,15 +26,13 @@ constexpr unsigned kQueries = 64;   // of a tile
 constexpr unsigned kKeys = 128;     // of a block
 constexpr unsigned kStages = 5;
 constexpr unsigned kThreads = 384;  // a copying warpgroup and two multiplying ones
-constexpr unsigned kGroup = 128;    // threads of a warpgroup
 constexpr unsigned kWarps = 8;      // that multiply
 constexpr unsigned kWarpRows = 16;
-constexpr unsigned kTileSums = kQueries * kSize, kWarpSums = kWarpRows * kSize;
+constexpr unsigned kWarpSums = kWarpRows * kSize;
 static_assert(kGradientPadding % kKeys == 0 && kKeys == 2 * kQueries);
 
 constexpr std::uint32_t kBox = 64 * 64 * 2;  // bytes
 constexpr std::uint32_t kStatisticsBytes = 2 * kQueries * 4;
-constexpr std::uint32_t kStageBytes = 2 * kBox + kStatisticsBytes;
 // Queries and dy of each stage, keys, values, gradients of two pairs of tiles of scores, what each warp hands out, statistics, barriers.
 constexpr std::uint32_t kKeysAt = kStages * 2 * kBox, kValuesAt = kKeysAt + 2 * kBox, kScoresAt = kValuesAt + 2 * kBox, kOutAt = kScoresAt + 8 * kBox;
 constexpr std::uint32_t kWarpOut = kWarpSums * 4;
@@ -57,6 +55,10 @@ struct Task {
 };
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+
+constexpr unsigned kGroup = 128;  // threads of a warpgroup
+constexpr unsigned kTileSums = kQueries * kSize;
+constexpr std::uint32_t kStageBytes = 2 * kBox + kStatisticsBytes;
 
 // Where in the ring a warpgroup is.
 struct Place {
