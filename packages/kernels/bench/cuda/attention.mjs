@@ -1,10 +1,11 @@
 #!/usr/bin/env node
-// Attention alone, forward and backward: cuDNN's, where it takes the case, against the kernels here, whose results must agree.
+// Attention alone, forward and backward: cuDNN's, where it takes the case, and what the backend chooses, against the deterministic
+// kernels here, whose results must agree.
 //
 //   node attention.mjs [--only TEXT]                 the cases below whose names contain TEXT
 //   node attention.mjs --lengths 5,300,… [--heads 32,8,64]   documents of these lengths; query heads, key-value heads, head size
 //
-// One line of JSON a case: times in milliseconds (medians of 5), rates that count the causal half, differences relative to the kernels here.
+// One line of JSON a case: times in milliseconds (medians of 5), rates that count the causal half, differences relative to the deterministic kernels.
 import { parseArgs } from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
 import { initializeBackend, setDeterministic, setMatmulPrecision, synchronizeDevice } from '../../dist/index.js';
@@ -105,8 +106,9 @@ for (const { name, shape, lengths, unknown, once } of cases.filter((one) => one.
   const attributes = { ...shape, scale: 1 / Math.sqrt(shape.headDimension) };
   const products = lengths.reduce((sum, length) => sum + length * length, 0) * 2 * width;
   const result = { name };
-  const measure = (deterministic) => {
-    setDeterministic(deterministic);
+  const measure = (which) => {
+    setDeterministic(which === 'deterministic');
+    tf.backend().addon.setLibraryAttention(which === 'library');
     const repeats = once ? 1 : 5;
     const forward = time(repeats, () => tf.engine().runKernel('XgAttention', { qkv, cumulativeLengths }, attributes));
     const [out, logSumExp] = forward.outputs;
@@ -124,15 +126,21 @@ for (const { name, shape, lengths, unknown, once } of cases.filter((one) => one.
     return { rates, tensors: [out, logSumExp, [backward.outputs].flat()[0]] };
   };
   try {
-    const fused = measure(false);
-    result.fused = fused.rates;
-    if (!once) {
-      const own = measure(true);
-      result.own = own.rates;
-      result.differences = fused.tensors.map((tensor, i) => difference(tensor, own.tensors[i]));
-      tf.dispose(own.tensors);
+    const measured = {};
+    for (const which of once ? ['library', 'chosen'] : ['library', 'chosen', 'deterministic']) {
+      measured[which] = measure(which);
+      result[which] = measured[which].rates;
     }
-    tf.dispose(fused.tensors);
+    const { deterministic, ...others } = measured;
+    if (deterministic !== undefined) {
+      result.differences = Object.fromEntries(
+        Object.entries(others).map(([which, { tensors }]) => [
+          which,
+          tensors.map((tensor, i) => difference(tensor, deterministic.tensors[i])),
+        ]),
+      );
+    }
+    tf.dispose(Object.values(measured).map(({ tensors }) => tensors));
   } catch (error) {
     result.failed = String(error.message).slice(0, 1000);
   }

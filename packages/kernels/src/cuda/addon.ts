@@ -96,6 +96,8 @@ export interface CudaAddon {
   setPoison(poison: boolean): void;
   /** Only kernels that give the same bits on every run. */
   setDeterministic(deterministic: boolean): void;
+  /** cuDNN's attention wherever it takes the case, even where a kernel here is faster: for comparisons. */
+  setLibraryAttention(preferred: boolean): void;
   setTensorFloat32(rounded: boolean): void;
 
   beginCapture(): void;

@@ -24,10 +24,14 @@ AttentionShape computable_shape_of(const DeviceCall& call) {
   return shape;
 }
 
-// Whether cuDNN computes this call, and the workspace it wants then. It does not in deterministic mode: its gradient adds in no fixed order.
+// Whether cuDNN computes this call, and the workspace it wants then. It does not in deterministic mode, since its gradient adds in no fixed order,
+// nor where a kernel here is faster, unless comparisons ask for it. Forward and gradient are chosen apart: both sides keep log_sum_exp alike.
 bool fused(const DeviceCall& call, const PackedBatch& batch, const AttentionShape& shape, ElementType type, bool gradient, std::size_t* bytes) {
   Context& context = call.context();
-  return type == ElementType::bfloat16 && !context.deterministic && context.fused_attention.takes(batch, shape, gradient, bytes);
+  if (type != ElementType::bfloat16 || context.deterministic) return false;
+  const bool better = gradient ? attention_grad_beats_library(type, batch.tokens, shape) : attention_beats_library(type, batch.tokens, shape);
+  if (better && !context.library_attention) return false;
+  return context.fused_attention.takes(batch, shape, gradient, bytes);
 }
 
 // Arguments from 4 on: tokens, documents, the longest one's tokens where the host knows them (else 0), qkv, cumulative lengths.
@@ -62,13 +66,15 @@ napi_value attentionGrad(const DeviceCall& call) {
   const float* const log_sum_exp = call.float32(10, product(batch.tokens, shape.query_heads));
   const Array dy = call.floating(11, out_count), d_qkv = call.floating(12, product(batch.tokens, shape.row()));
   ErrorFlag* const error = call.context().flag(Checked::attention_grad);
-  std::size_t bytes = attention_grad_workspace_bytes(batch.tokens, shape);
+  const bool any_order = !call.context().deterministic;
+  std::size_t bytes = attention_grad_workspace_bytes(batch.tokens, shape, any_order);
   const bool library = fused(call, batch, shape, qkv.type, true, &bytes);
   const Workspace workspace(call.context(), bytes);
   if (library) {
     call.context().fused_attention.backward(call.stream(), qkv.data, batch, out.data, log_sum_exp, dy.data, d_qkv.data, shape, workspace.data(), error);
   } else {
-    attention_grad(call.stream(), qkv, batch.cumulative, batch.documents, out, log_sum_exp, dy, d_qkv, batch.tokens, shape, workspace.data(), error);
+    attention_grad(call.stream(), qkv, batch.cumulative, batch.documents, out, log_sum_exp, dy, d_qkv, batch.tokens, shape, workspace.data(), error,
+                   any_order);
   }
   return nullptr;
 }

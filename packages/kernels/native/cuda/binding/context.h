@@ -50,6 +50,8 @@ class Context {
   Float32Products float32_products = Float32Products::exact;
   // Only kernels that give the same bits on every run.
   bool deterministic = false;
+  // cuDNN's attention wherever it takes the case, even where a kernel here is faster: for comparisons.
+  bool library_attention = false;
 
   Handle create(std::size_t count, ElementType type, Allocator::Label who);
   void release(Handle handle);

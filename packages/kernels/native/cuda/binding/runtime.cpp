@@ -235,6 +235,12 @@ napi_value setDeterministic(const DeviceCall& call) {
   return nullptr;
 }
 
+// Whether cuDNN's attention is preferred to faster kernels here.
+napi_value setLibraryAttention(const DeviceCall& call) {
+  call.context().library_attention = call.boolean(0);
+  return nullptr;
+}
+
 // Whether products of float32 matrices round their operands to TensorFloat-32.
 napi_value setTensorFloat32(const DeviceCall& call) {
   call.context().float32_products = call.boolean(0) ? Float32Products::tensor_float32 : Float32Products::exact;
@@ -273,6 +279,7 @@ const Registration kRuntimeFunctions[] = {
     XGEN_REGISTER_DEVICE(releaseCached),
     XGEN_REGISTER_DEVICE(setPoison),
     XGEN_REGISTER_DEVICE(setDeterministic),
+    XGEN_REGISTER_DEVICE(setLibraryAttention),
     XGEN_REGISTER_DEVICE(setTensorFloat32),
     {nullptr, nullptr},
 };

@@ -12,6 +12,7 @@
 #include <algorithm>
 
 #include "hopper.h"
+#include "tensor_map.h"
 #include "xgen/cuda/device.h"
 #include "xgen/cuda/hopper_feed_forward.h"
 
@@ -260,32 +261,6 @@ __global__ void feed_forward_kernel(const __grid_constant__ Maps, Task) {}
 
 // ---------------------------------------------------------------------------------------------------------------- host
 
-using Encode = CUresult (*)(CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*, const cuuint64_t*, const cuuint64_t*, const cuuint32_t*, const cuuint32_t*,
-                            CUtensorMapInterleave, CUtensorMapSwizzle, CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
-
-Encode encode_function() {
-  static const Encode function = [] {
-    void* found = nullptr;
-    cudaDriverEntryPointQueryResult result = cudaDriverEntryPointSymbolNotFound;
-    const cudaError_t status = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found, 12000, cudaEnableDefault, &result);
-    cudaGetLastError();
-    return status == cudaSuccess && result == cudaDriverEntryPointSuccess ? reinterpret_cast<Encode>(found) : nullptr;
-  }();
-  return function;
-}
-
-// A matrix [rows, columns] of bf16 with `stride` elements a row, copied in boxes.
-CUtensorMap map_of(const char* name, const void* data, std::size_t rows, std::size_t columns, std::size_t stride, unsigned box_columns, unsigned box_rows) {
-  CUtensorMap map;
-  const cuuint64_t sizes[] = {columns, rows}, strides[] = {stride * 2};
-  const cuuint32_t box[] = {box_columns, box_rows}, steps[] = {1, 1};
-  const CUtensorMapSwizzle swizzle = box_columns * 2 == 128 ? CU_TENSOR_MAP_SWIZZLE_128B : CU_TENSOR_MAP_SWIZZLE_64B;
-  const CUresult status = encode_function()(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, const_cast<void*>(data), sizes, strides, box, steps,
-                                            CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-  if (status != CUDA_SUCCESS) fail_launch(name, "a matrix cannot be described to the copy engine");
-  return map;
-}
-
 const std::uint16_t* from(const void* data, std::size_t element) { return static_cast<const std::uint16_t*>(data) + element; }
 
 void run(const char* name, void (*kernel)(Maps, Task), Stream stream, const Maps& maps, const Task& task) {
@@ -298,12 +273,7 @@ unsigned tiles(std::size_t size, unsigned tile) { return static_cast<unsigned>(d
 }  // namespace
 
 bool hopper_takes(const FeedForwardShape& shape) {
-  static const bool hopper = [] {
-    int device = 0, major = 0;
-    const bool asked = cudaGetDevice(&device) == cudaSuccess && cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess;
-    return asked && major == 9 && encode_function() != nullptr;
-  }();
-  return hopper && shape.width % 8 == 0 && shape.inner % 8 == 0 && shape.width >= kDepth && shape.inner >= kColumns && shape.rows >= kRows &&
+  return on_hopper() && shape.width % 8 == 0 && shape.inner % 8 == 0 && shape.width >= kDepth && shape.inner >= kColumns && shape.rows >= kRows &&
          shape.rows < (std::size_t{1} << 31);
 }
 
@@ -311,12 +281,12 @@ void hopper_gated_linear(Stream stream, const void* x, const void* weight, void*
   constexpr const char* name = "feed_forward";
   const auto [rows, width, inner] = shape;
   Maps maps = {};
-  maps.left = map_of(name, x, rows, width, width, kDepth, kRows / 2);
-  maps.right = map_of(name, weight, inner, width, width, kDepth, kColumns / 2);
-  maps.right2 = map_of(name, from(weight, inner * width), inner, width, width, kDepth, kColumns / 2);
-  maps.out[0] = map_of(name, gate_up, rows, inner, 2 * inner, kSlice, kRows / 2);
-  maps.out[1] = map_of(name, from(gate_up, inner), rows, inner, 2 * inner, kSlice, kRows / 2);
-  maps.out[2] = map_of(name, activation, rows, inner, inner, kSlice, kRows / 2);
+  maps.left = tensor_map(name, x, rows, width, width, kDepth, kRows / 2);
+  maps.right = tensor_map(name, weight, inner, width, width, kDepth, kColumns / 2);
+  maps.right2 = tensor_map(name, from(weight, inner * width), inner, width, width, kDepth, kColumns / 2);
+  maps.out[0] = tensor_map(name, gate_up, rows, inner, 2 * inner, kSlice, kRows / 2);
+  maps.out[1] = tensor_map(name, from(gate_up, inner), rows, inner, 2 * inner, kSlice, kRows / 2);
+  maps.out[2] = tensor_map(name, activation, rows, inner, inner, kSlice, kRows / 2);
   run(name, feed_forward_kernel<false>, stream, maps, {tiles(rows, kRows), tiles(inner, kColumns), tiles(width, kDepth)});
 }
 
@@ -324,12 +294,12 @@ void hopper_gated_linear_grad(Stream stream, const void* dy, const void* weight,
   constexpr const char* name = "feed_forward_grad";
   const auto [rows, width, inner] = shape;
   Maps maps = {};
-  maps.left = map_of(name, dy, rows, width, width, kDepth, kRows / 2);
-  maps.right = map_of(name, weight, width, inner, inner, 64, kDepth);
-  maps.gate = map_of(name, gate_up, rows, inner, 2 * inner, kSlice, kRows);
-  maps.up = map_of(name, from(gate_up, inner), rows, inner, 2 * inner, kSlice, kRows);
-  maps.out[0] = map_of(name, d_gate_up, rows, inner, 2 * inner, kSlice, kRows / 2);
-  maps.out[1] = map_of(name, from(d_gate_up, inner), rows, inner, 2 * inner, kSlice, kRows / 2);
+  maps.left = tensor_map(name, dy, rows, width, width, kDepth, kRows / 2);
+  maps.right = tensor_map(name, weight, width, inner, inner, 64, kDepth);
+  maps.gate = tensor_map(name, gate_up, rows, inner, 2 * inner, kSlice, kRows);
+  maps.up = tensor_map(name, from(gate_up, inner), rows, inner, 2 * inner, kSlice, kRows);
+  maps.out[0] = tensor_map(name, d_gate_up, rows, inner, 2 * inner, kSlice, kRows / 2);
+  maps.out[1] = tensor_map(name, from(d_gate_up, inner), rows, inner, 2 * inner, kSlice, kRows / 2);
   run(name, feed_forward_kernel<true>, stream, maps, {tiles(rows, kRows), tiles(inner, 2 * kColumns), tiles(width, kDepth)});
 }
 

@@ -94,11 +94,16 @@ struct AttentionShape {
 void attention(Stream stream, ConstArray qkv, const std::int32_t* cumulative, std::size_t documents, Array out, float* log_sum_exp,
                std::size_t tokens, const AttentionShape& shape, void* workspace, ErrorFlag* error);
 std::size_t attention_workspace_bytes(std::size_t tokens, const AttentionShape& shape);
-// qkv, out, dy and d_qkv share one type. Every element of d_qkv is written.
+// Whether `attention` has a kernel for this case on the current device that is faster than cuDNN's.
+bool attention_beats_library(ElementType type, std::size_t tokens, const AttentionShape& shape);
+// qkv, out, dy and d_qkv share one type. Every element of d_qkv is written. any_order: sums may be added in an order that differs between runs, where
+// that is faster (bfloat16, heads of 64, Hopper).
 void attention_grad(Stream stream, ConstArray qkv, const std::int32_t* cumulative, std::size_t documents, ConstArray out,
                     const float* log_sum_exp, ConstArray dy, Array d_qkv, std::size_t tokens, const AttentionShape& shape,
-                    void* workspace, ErrorFlag* error);
-std::size_t attention_grad_workspace_bytes(std::size_t tokens, const AttentionShape& shape);
+                    void* workspace, ErrorFlag* error, bool any_order = false);
+std::size_t attention_grad_workspace_bytes(std::size_t tokens, const AttentionShape& shape, bool any_order = false);
+// Whether `attention_grad` in any order has a kernel for this case on the current device that is faster than cuDNN's.
+bool attention_grad_beats_library(ElementType type, std::size_t tokens, const AttentionShape& shape);
 
 // Writes keys and values of each row of qkv to cache row slots[i]; rows with slot kUnused, and bad slots, are skipped. Where
 // rows name one slot, the last one's is kept. qkv float, both caches of one float type.

@@ -1,0 +1,112 @@
+// Before and after Hopper's gradient of attention (attention_grad_hopper.cu): delta and log-sum-exp by head, sums that are 0; the queries' gradients from
+// their sums.
+//
+// Bound by memory, 14 bytes an element of dy: it and out are read and the sums written, then the sums read and written as bfloat16.
+#include "attention_grad_hopper.h"
+#include "xgen/cuda/device.h"
+
+namespace xgen::cuda {
+
+namespace {
+
+constexpr const char* kName = "attention_grad";
+constexpr unsigned kSize = 64;     // of a head
+constexpr unsigned kTileRows = 64, kWarpRows = 16, kWarpSums = kWarpRows * kSize;
+constexpr unsigned kThreads = kTileRows / kWarpRows * kWarp;  // of the last kernel
+
+constexpr unsigned kRowThreads = 256;                        // of the first
+constexpr unsigned kRows = kRowThreads / (kSize / kVector);  // of its block: eight lanes a row
+
+// delta and log-sum-exp by head; clears the queries' sums. Block (rows, head). Rows after the last weigh nothing.
+__global__ void __launch_bounds__(kRowThreads) prepare_kernel(const bfloat16* dy, const bfloat16* out, const float* log_sum_exp,
+                                                              float* log_sum_exp_by_head, float* delta, float* sums, unsigned* next,
+                                                              std::size_t tokens, std::size_t padded, Heads heads) {
+  const unsigned head = blockIdx.x % heads.query_heads, lane = threadIdx.x % (kSize / kVector);
+  const std::size_t first = std::size_t{blockIdx.x / heads.query_heads} * kRows, row = first + threadIdx.x / (kSize / kVector);
+  const bool valid = row < tokens;
+  float sum = 0.0f;
+  if (valid) {
+    const std::size_t at = (row * heads.query_heads + head) * kSize + lane * kVector;
+    const Floats8 a = load8(dy + at), b = load8(out + at);
+#pragma unroll
+    for (unsigned i = 0; i < kVector; i++) sum = fmaf(a.v[i], b.v[i], sum);
+  }
+  float4* const clear = reinterpret_cast<float4*>(sums + (head * padded + first) * kSize);
+#pragma unroll
+  for (unsigned i = 0; i < kRows * kSize / 4 / kRowThreads; i++) clear[i * kRowThreads + threadIdx.x] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+  sum = warp_reduce<kSize / kVector>(sum, Add{});
+  if (lane == 0) {
+    delta[head * padded + row] = sum;
+    log_sum_exp_by_head[head * padded + row] = valid ? log_sum_exp[row * heads.query_heads + head] * kLog2E : infinity();
+  }
+  if (blockIdx.x == 0 && threadIdx.x == 0) *next = 0;
+}
+
+// Of four words in each of four lanes, transposed: lane l gets word l of each.
+__device__ __forceinline__ void transpose_words(std::uint32_t (&x)[4], unsigned lane) {
+#pragma unroll
+  for (unsigned step = 1; step < 4; step *= 2) {
+    const bool upper = (lane & step) != 0;
+#pragma unroll
+    for (unsigned i = 0; i < 4; i++) {
+      if ((i & step) != 0) continue;
+      const std::uint32_t given = __shfl_xor_sync(kFullMask, upper ? x[i] : x[i + step], step);
+      if (upper) {
+        x[i] = given;
+      } else {
+        x[i + step] = given;
+      }
+    }
+  }
+}
+
+// The queries' gradients from their sums; each warp 16 rows of a head.
+__global__ void __launch_bounds__(kThreads) finish_kernel(const float* sums, bfloat16* d_qkv, std::size_t tokens, std::size_t padded, Heads heads) {
+  const unsigned head = blockIdx.x % heads.query_heads, warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
+  const std::size_t tile = blockIdx.x / heads.query_heads;
+  const float* const from = sums + (head * padded + tile * kTileRows) * kSize + warp * kWarpSums;
+  float4 c[8];
+#pragma unroll
+  for (unsigned i = 0; i < 8; i++) c[i] = load_aligned<float4>(from + (i * kWarp + lane) * 4);
+#pragma unroll
+  for (unsigned half = 0; half < 2; half++) {
+    const std::size_t row = tile * kTileRows + warp * kWarpRows + half * 8 + lane / 4;
+    bfloat16* const to = d_qkv + row * heads.row() + heads.query(head);
+#pragma unroll
+    for (unsigned part = 0; part < 2; part++) {
+      std::uint32_t x[4];
+#pragma unroll
+      for (unsigned i = 0; i < 4; i++) {
+        const float4& s = c[part * 4 + i];
+        x[i] = half == 0 ? pack_bfloat16(s.x * heads.scale, s.y * heads.scale) : pack_bfloat16(s.z * heads.scale, s.w * heads.scale);
+      }
+      transpose_words(x, lane);
+      if (row < tokens) store_aligned(to + (part * 4 + lane % 4) * kVector, make_uint4(x[0], x[1], x[2], x[3]));
+    }
+  }
+}
+
+}  // namespace
+
+GradientParts gradient_parts(void* workspace, std::size_t tokens, std::size_t query_heads) {
+  constexpr std::size_t head = 32;  // so that what follows is aligned
+  const std::size_t padded = divide_up(tokens, kGradientPadding) * kGradientPadding, rows = padded * query_heads;
+  float* const base = static_cast<float*>(workspace);
+  return {padded, static_cast<unsigned*>(workspace), base + head, base + head + rows, base + head + 2 * rows, (head + rows * (2 + kSize)) * sizeof(float)};
+}
+
+std::size_t attention_grad_hopper_workspace_bytes(std::size_t tokens, const AttentionShape& shape) {
+  return gradient_parts(nullptr, tokens, shape.query_heads).bytes;
+}
+
+void prepare_gradient(Stream stream, const AttentionBackward<bfloat16>& a, const bfloat16* out, const GradientParts& parts) {
+  launch(kName, prepare_kernel, grid_of(kName, parts.padded / kRows * a.heads.query_heads), kRowThreads, 0, stream, a.dy, out, a.log_sum_exp,
+         parts.log_sum_exp, parts.delta, parts.sums, parts.next, a.tokens, parts.padded, a.heads);
+}
+
+void finish_gradient(Stream stream, const AttentionBackward<bfloat16>& a, const GradientParts& parts) {
+  launch(kName, finish_kernel, grid_of(kName, parts.padded / kTileRows * a.heads.query_heads), kThreads, 0, stream,
+         static_cast<const float*>(parts.sums), a.d_qkv, a.tokens, parts.padded, a.heads);
+}
+
+}  // namespace xgen::cuda

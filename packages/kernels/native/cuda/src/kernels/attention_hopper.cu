@@ -1,0 +1,397 @@
+// Flash attention forward on Hopper's wgmma for heads of 64: bfloat16, packed documents, grouped queries.
+//
+// Bound: a pair of query and key takes 256 operations of products, 1/16 clock of a processor's tensor cores, and one exponential, 1/16 clock
+// of its special function units: as long, and both contend with all else for registers' ports. So what stands around the products decides:
+// - Four warpgroups of 64 rows each. While one waits for its products, others compute weights: more of them hide more than overlap within one.
+// - No maximum is taken where none is needed. Weights are relative to a maximum of some earlier keys, the row's reference; as long as
+//   their sum stays small beside what float32 and bfloat16 hold, it serves. Else, and for a row's first keys, it is found anew.
+//
+// A persistent block a processor takes tiles of 256 query rows of one head, in the order of a counter: heads that share keys side by side, the
+// latest rows (the longest within a document) first. One thread copies in queries, keys and values, 64 keys a stage of a ring in shared
+// memory. Blocks of keys are taken from the diagonal backwards; only those that the diagonal or a document's start crosses are masked.
+#include <algorithm>
+
+#include "attention_hopper.h"
+#include "hopper.h"
+#include "tensor_map.h"
+
+namespace xgen::cuda {
+
+namespace {
+
+constexpr unsigned kSize = 64;                                  // of a head
+constexpr unsigned kGroups = 4, kGroupRows = 64, kRows = kGroups * kGroupRows;
+constexpr unsigned kKeys = 64;                                  // a block
+constexpr unsigned kGroup = 128;                                // threads of a warpgroup
+constexpr unsigned kThreads = (1 + kGroups) * kGroup;           // one copies, the others compute
+constexpr unsigned kStages = 6;
+constexpr unsigned kStoreRows = 16;                             // a warp's
+constexpr std::uint32_t kBoxBytes = 64 * kSize * 2, kStageBytes = 2 * kBoxBytes, kQueryBytes = kRows * kSize * 2;
+constexpr std::size_t kSharedBytes = 2 * kQueryBytes + kStages * kStageBytes + 1024 + 256;
+constexpr std::size_t kCacheBytes = std::size_t{24} << 20;      // of the second-level cache, to be filled with keys and values
+
+struct Maps {
+  CUtensorMap rows;  // qkv: 64 columns, 64 rows
+  CUtensorMap out;   // 64 columns, 16 rows
+};
+
+struct Task {
+  const std::int32_t* starts;
+  float* log_sum_exp;
+  unsigned* next;  // tile to take, 0 at first
+  unsigned tokens, tiles, query_heads, key_value_heads, group;
+  unsigned together;  // query heads whose tiles are taken side by side: a multiple of the group
+  float scale;        // of scores, times log2(e)
+};
+
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+
+constexpr float kLimit = 1e9f;  // of a lane's sum of weights in a block: beyond it the reference is too small
+
+// What the copying thread tells the others of a tile.
+struct Tile {
+  int index;  // -1: no more
+  unsigned head;
+  int low[kGroups];         // first block of keys of each group
+  int last_start[kGroups];  // of the document of each group's last row
+};
+
+// Where in the ring a warpgroup is.
+struct Place {
+  unsigned stage = 0, parity = 0;
+  __device__ __forceinline__ void next() {
+    if (++stage == kStages) {
+      stage = 0;
+      parity ^= 1;
+    }
+  }
+};
+
+// Descriptors of boxes in shared memory (rows_descriptor and columns_descriptor of hopper.h) as an address in units of 16 bytes, so that one
+// addition moves them.
+__device__ __forceinline__ std::uint32_t place_of(std::uint32_t address) { return address >> 4 | 0x10000u; }
+__device__ __forceinline__ std::uint64_t descriptor(std::uint32_t place) { return std::uint64_t{0x40000040u} << 32 | place; }
+
+#define XGEN_SUMS32                                                                                                                              \
+  "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, " \
+  "%30, %31}"
+// c (64 x 64) = a (64 x 16) b (16 x 64), or added to c; registers as for `multiply` of hopper.h.
+template <bool add>
+__device__ __forceinline__ void multiply_rows(float (&c)[32], std::uint64_t a, std::uint64_t b) {
+  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %34, 0;\nwgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 " XGEN_SUMS32
+               ", %32, %33, p, 1, 1, 0, 0;\n}"
+               : XGEN_SUMS8(c, 0), XGEN_SUMS8(c, 8), XGEN_SUMS8(c, 16), XGEN_SUMS8(c, 24)
+               : "l"(a), "l"(b), "n"(add ? 1 : 0));
+}
+// Added to c; a in registers (rows l / 4 and l / 4 + 8 at depth 2 (l % 4), then both at 8 more), b's depth down its columns.
+__device__ __forceinline__ void multiply_columns(float (&c)[32], const std::uint32_t* a, std::uint64_t b) {
+  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %37, 0;\nwgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 " XGEN_SUMS32
+               ", {%32, %33, %34, %35}, %36, p, 1, 1, 1;\n}"
+               : XGEN_SUMS8(c, 0), XGEN_SUMS8(c, 8), XGEN_SUMS8(c, 16), XGEN_SUMS8(c, 24)
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(1));
+}
+#undef XGEN_SUMS32
+
+// Nothing that uses these registers moves across.
+template <unsigned count>
+__device__ __forceinline__ void hold(float (&x)[count]) {
+#pragma unroll
+  for (unsigned i = 0; i < count; i++) asm volatile("" : "+f"(x[i])::"memory");
+}
+template <unsigned count>
+__device__ __forceinline__ void hold(std::uint32_t (&x)[count]) {
+#pragma unroll
+  for (unsigned i = 0; i < count; i++) asm volatile("" : "+r"(x[i])::"memory");
+}
+
+// A lane's part of its warpgroup's rows: l / 4 and l / 4 + 8 of its warp's sixteen.
+struct Rows {
+  float scores[32];
+  std::uint32_t weights[16];
+  float sums[32] = {};
+  float reference[2] = {-infinity(), -infinity()};  // of the exponents, in powers of two
+  float total[2] = {};                              // this lane's
+
+  __device__ __forceinline__ void hold_all() {
+    hold(scores);
+    hold(weights);
+    hold(sums);
+  }
+};
+
+// weights = 2^(scores * scale - reference), as the left operand of a product; the sums of a lane's columns for both rows.
+__device__ __forceinline__ void exponentials(Rows& rows, float scale, float (&block)[2]) {
+  block[0] = block[1] = 0.0f;
+#pragma unroll
+  for (unsigned i = 0; i < 32; i += 2) {
+    const unsigned row = i / 2 % 2;
+    const float low = exp2_fast(fmaf(rows.scores[i], scale, -rows.reference[row]));
+    const float high = exp2_fast(fmaf(rows.scores[i + 1], scale, -rows.reference[row]));
+    block[row] += low + high;
+    rows.weights[i / 2] = pack_bfloat16(low, high);
+  }
+}
+
+// Of a block's scores to weights. The first block finds references of minus infinity, which make no sum that is below the limit.
+__device__ __forceinline__ void soften(Rows& rows, float scale) {
+  float block[2];
+  exponentials(rows, scale, block);
+  if (__builtin_expect(__any_sync(kFullMask, !(block[0] + block[1] < kLimit)), 0)) {
+    float shrink[2];
+#pragma unroll
+    for (unsigned row = 0; row < 2; row++) {
+      float largest = fmaxf(rows.scores[2 * row], rows.scores[2 * row + 1]);
+#pragma unroll
+      for (unsigned i = 4; i < 32; i += 4) largest = fmaxf(largest, fmaxf(rows.scores[i + 2 * row], rows.scores[i + 2 * row + 1]));
+      largest = warp_reduce<4>(largest, [](float a, float b) { return fmaxf(a, b); });
+      const float reference = fmaxf(rows.reference[row], largest * scale);
+      shrink[row] = exp2_fast(rows.reference[row] - reference);
+      rows.reference[row] = reference;
+      rows.total[row] *= shrink[row];
+    }
+#pragma unroll
+    for (unsigned i = 0; i < 32; i++) rows.sums[i] *= shrink[i / 2 % 2];
+    exponentials(rows, scale, block);
+  }
+  rows.total[0] += block[0];
+  rows.total[1] += block[1];
+}
+
+// Keys after their query, and before its document's start, weigh nothing. `row`: this lane's first; `key`: the block's first.
+__device__ __forceinline__ void mask(Rows& rows, const Task& task, int row, int key, bool starts) {
+  const int column = key + static_cast<int>(threadIdx.x % 4 * 2);
+#pragma unroll
+  for (unsigned r = 0; r < 2; r++) {
+    const int at = row + static_cast<int>(8 * r);
+    const int low = starts ? task.starts[min(at, static_cast<int>(task.tokens) - 1)] - column : -static_cast<int>(kKeys);
+    const int high = at - column;
+#pragma unroll
+    for (unsigned i = 0; i < 16; i++) {
+      const int offset = static_cast<int>(i / 2 * 8 + i % 2);
+      float& score = rows.scores[i / 2 * 4 + i % 2 + 2 * r];
+      if (offset < low || offset > high) score = -infinity();
+    }
+  }
+}
+
+__device__ __forceinline__ void multiply_queries(Rows& rows, std::uint32_t queries, std::uint32_t keys) {
+  multiply_rows<false>(rows.scores, descriptor(queries), descriptor(keys));
+#pragma unroll
+  for (unsigned k = 1; k < kSize / 16; k++) multiply_rows<true>(rows.scores, descriptor(queries + 2 * k), descriptor(keys + 2 * k));
+}
+__device__ __forceinline__ void multiply_values(Rows& rows, std::uint32_t values) {
+#pragma unroll
+  for (unsigned k = 0; k < kKeys / 16; k++) multiply_columns(rows.sums, rows.weights + 4 * k, descriptor(values + k * (16 * 128 / 16)));
+}
+
+// Of a box [64 rows][64] swizzled by 128 bytes: 16 bytes of a row.
+__device__ __forceinline__ std::uint32_t box_address(std::uint32_t box, unsigned row, unsigned chunk) {
+  return box + row * 128 + ((chunk ^ (row % 8)) * 16);
+}
+
+__global__ void __launch_bounds__(kThreads, 1) attention_hopper_kernel(const __grid_constant__ Maps maps, const Task task) {
+  using namespace hopper;
+  extern __shared__ unsigned char shared[];
+  const std::uint32_t base = (shared_address(shared) + 1023u) & ~1023u, ring = base + 2 * kQueryBytes, barriers = ring + kStages * kStageBytes;
+  Tile* const tiles = reinterpret_cast<Tile*>(shared + (barriers - shared_address(shared)) + (2 * kStages + 4) * 8);  // of each buffer of queries
+  const auto full = [&](unsigned stage) { return barriers + stage * 8; };
+  const auto empty = [&](unsigned stage) { return barriers + (kStages + stage) * 8; };
+  const auto asked = [&](unsigned buffer) { return barriers + (2 * kStages + buffer) * 8; };
+  const auto answered = [&](unsigned buffer) { return barriers + (2 * kStages + 2 + buffer) * 8; };
+  if (threadIdx.x == 0) {
+    for (unsigned i = 0; i < kStages; i++) {
+      barrier_init(full(i), 1);
+      barrier_init(empty(i), kGroups);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+      barrier_init(asked(i), 1);
+      barrier_init(answered(i), kGroups * kGroup / kWarp);
+    }
+    barrier_init_fence();
+  }
+  __syncthreads();
+
+  if (threadIdx.x < kGroup) {
+    give_registers<24>();
+    if (threadIdx.x == 0) {
+      prefetch(&maps.rows);
+      prefetch(&maps.out);
+      const unsigned of_heads = task.tiles * task.together, units = task.tiles * task.query_heads, last = task.tokens - 1;
+      Place at;
+      for (unsigned turn = 0;; turn++) {
+        const unsigned buffer = turn % 2, unit = atomicAdd(task.next, 1u);
+        Tile& tile = tiles[buffer];
+        barrier_wait(answered(buffer), (turn / 2 % 2) ^ 1);
+        if (unit >= units) {
+          tile.index = -1;
+          barrier_arrive(asked(buffer));
+          break;
+        }
+        const unsigned rest = unit % of_heads, index = task.tiles - 1 - rest / task.together;
+        const unsigned head = unit / of_heads * task.together + rest % task.together, key_head = head / task.group, first = index * kRows;
+        tile.index = static_cast<int>(index);
+        tile.head = head;
+        for (unsigned group = 0; group < kGroups; group++) {
+          const int start = task.starts[min(first + group * kGroupRows, last)] / static_cast<int>(kKeys);
+          // Starts that fall, of lengths in disorder, must not make a group wait for keys that nobody copies.
+          tile.low[group] = group == 0 ? start : max(start, tile.low[0]);
+          tile.last_start[group] = task.starts[min(first + group * kGroupRows + kGroupRows - 1, last)];
+        }
+        const int low = tile.low[0];
+        barrier_expect(asked(buffer), kQueryBytes);
+        for (unsigned i = 0; i < kGroups; i++) {
+          load_box(base + buffer * kQueryBytes + i * kBoxBytes, &maps.rows, static_cast<int>(head * kSize), static_cast<int>(first + i * kGroupRows),
+                   asked(buffer));
+        }
+        const int key_column = static_cast<int>((task.query_heads + key_head) * kSize);
+        const int value_column = key_column + static_cast<int>(task.key_value_heads * kSize);
+        for (int block = static_cast<int>((first + kRows) / kKeys) - 1; block >= low; block--, at.next()) {
+          const std::uint32_t to = ring + at.stage * kStageBytes;
+          barrier_wait(empty(at.stage), at.parity ^ 1);
+          barrier_expect(full(at.stage), kStageBytes);
+          load_box(to, &maps.rows, key_column, block * static_cast<int>(kKeys), full(at.stage));
+          load_box(to + kBoxBytes, &maps.rows, value_column, block * static_cast<int>(kKeys), full(at.stage));
+        }
+      }
+    }
+  } else {
+    take_registers<112>();
+    const unsigned group = __shfl_sync(kFullMask, threadIdx.x / kGroup - 1, 0), thread = threadIdx.x % kGroup, lane = thread % 32;
+    const unsigned warp = __shfl_sync(kFullMask, thread / 32, 0);
+    const auto release = [&](unsigned stage) {
+      if (thread == 0) barrier_arrive(empty(stage));
+    };
+    const float scale = task.scale;
+    Place at;
+    // Blocks of keys that other groups want. One warp follows the ring: parities say nothing to a warp that is a whole turn of it behind or ahead.
+    const auto skip = [&](int blocks) {
+      if (blocks <= 0) return;
+      for (; blocks > 0; blocks--, at.next()) {
+        if (warp != 0) continue;
+        barrier_wait(full(at.stage), at.parity);
+        release(at.stage);
+      }
+      asm volatile("bar.sync %0, %1;" ::"r"(1 + group), "n"(kGroup) : "memory");
+    };
+    for (unsigned turn = 0;; turn++) {
+      const unsigned buffer = turn % 2;
+      barrier_wait(asked(buffer), turn / 2 % 2);
+      const Tile& tile = tiles[buffer];
+      const int index = tile.index;
+      if (index < 0) break;
+      const std::uint32_t queries = base + buffer * kQueryBytes + group * kBoxBytes;
+      if (turn > 0 && lane == 0) {  // the tile before has left its buffer
+        wait_for_reads<0>();
+        barrier_arrive(answered(buffer ^ 1));
+      }
+      Rows rows;
+      const int first = index * static_cast<int>(kRows) + static_cast<int>(group * kGroupRows), row = first + static_cast<int>(warp * 16 + lane / 4);
+      const int low = tile.low[group], last_start = tile.last_start[group];
+      const int diagonal = first / static_cast<int>(kKeys);
+      const auto crosses = [&](int block) { return block * static_cast<int>(kKeys) < last_start; };
+      const std::uint32_t queries_place = place_of(queries), ring_place = place_of(ring);
+      const auto keys_of = [&](const Place& place) { return ring_place + place.stage * (kStageBytes / 16); };
+      const auto values_of = [&](const Place& place) { return ring_place + kBoxBytes / 16 + place.stage * (kStageBytes / 16); };
+
+      skip(static_cast<int>(kGroups - 1 - group));
+      Place now = at;
+      barrier_wait(full(now.stage), now.parity);
+      at.next();
+      products_begin();
+      multiply_queries(rows, queries_place, keys_of(now));
+      products_commit();
+      products_wait<0>();
+      rows.hold_all();
+      const auto step = [&](int block, auto masked) {
+        const bool ready = barrier_test(full(at.stage), at.parity);
+        if constexpr (masked.value) mask(rows, task, row, block * static_cast<int>(kKeys), crosses(block));
+        soften(rows, scale);
+        if (!ready) barrier_wait(full(at.stage), at.parity);
+        products_begin();
+        multiply_values(rows, values_of(now));
+        multiply_queries(rows, queries_place, keys_of(at));
+        products_commit();
+        products_wait<0>();
+        rows.hold_all();
+        release(now.stage);
+        now = at;
+        at.next();
+      };
+      int block = diagonal;
+      if (block > low) {
+        step(block--, std::true_type{});
+        for (; block > low && !crosses(block); block--) step(block, std::false_type{});
+        for (; block > low; block--) step(block, std::true_type{});
+      }
+      if (block == diagonal || crosses(block)) mask(rows, task, row, block * static_cast<int>(kKeys), crosses(block));
+      soften(rows, scale);
+      products_begin();
+      multiply_values(rows, values_of(now));
+      products_commit();
+      products_wait<0>();
+      rows.hold_all();
+      release(now.stage);
+      skip(low - tile.low[0]);
+
+      // Out through the queries' place.
+      const unsigned head = tile.head;
+      float inverse[2];
+#pragma unroll
+      for (unsigned r = 0; r < 2; r++) {
+        const float total = warp_reduce<4>(rows.total[r], Add{});
+        inverse[r] = 1.0f / total;
+        const unsigned at_row = static_cast<unsigned>(row) + r * 8;
+        if (lane % 4 == 0 && at_row < task.tokens && task.log_sum_exp != nullptr) {
+          task.log_sum_exp[std::size_t{at_row} * task.query_heads + head] = (rows.reference[r] + log2f(total)) * kLn2;
+        }
+      }
+#pragma unroll
+      for (unsigned k = 0; k < kSize / 16; k++) {
+        const float* const s = rows.sums + 8 * k;
+        store_matrices(box_address(queries, warp * 16 + lane % 16, 2 * k + lane / 16), pack_bfloat16(s[0] * inverse[0], s[1] * inverse[0]),
+                       pack_bfloat16(s[2] * inverse[1], s[3] * inverse[1]), pack_bfloat16(s[4] * inverse[0], s[5] * inverse[0]),
+                       pack_bfloat16(s[6] * inverse[1], s[7] * inverse[1]));
+      }
+      fence_for_copies();
+      __syncwarp();
+      if (lane == 0) {
+        store_box(&maps.out, static_cast<int>(head * kSize), first + static_cast<int>(warp * 16), queries + warp * (kStoreRows * 128));
+        commit_stores();
+      }
+    }
+    if (lane == 0) wait_for_reads<0>();  // shared memory outlives the stores
+  }
+}
+
+#else
+
+__global__ void attention_hopper_kernel(const __grid_constant__ Maps, const Task) {}
+
+#endif
+
+}  // namespace
+
+// ---------------------------------------------------------------------------------------------------------------- host
+
+bool attention_hopper_takes(std::size_t tokens, const AttentionShape& shape) {
+  return on_hopper() && shape.head_dimension == kSize && tokens > 0 && tokens < (std::size_t{1} << 31) - kRows;
+}
+
+void attention_hopper(Stream stream, const AttentionForward<bfloat16>& arguments, std::size_t documents, unsigned* next) {
+  constexpr const char* name = "attention";
+  const Heads& heads = arguments.heads;
+  Maps maps = {};
+  maps.rows = tensor_map(name, arguments.qkv, arguments.tokens, heads.row(), heads.row(), kSize, kKeys);
+  maps.out = tensor_map(name, arguments.out, arguments.tokens, heads.out_row(), heads.out_row(), kSize, kStoreRows);
+  const unsigned tiles = static_cast<unsigned>(divide_up(arguments.tokens, kRows));
+  // So many heads side by side as have room for a document's keys and values in the second-level cache.
+  const std::size_t document_bytes = arguments.tokens / std::max<std::size_t>(documents, 1) * kSize * 4;
+  unsigned together = heads.key_value_heads;
+  while (together > 1 && (together * document_bytes > kCacheBytes || heads.key_value_heads % together != 0)) together--;
+  const Task task = {arguments.starts,      arguments.log_sum_exp, next, static_cast<unsigned>(arguments.tokens), tiles, heads.query_heads,
+                     heads.key_value_heads, heads.group,           together * heads.group, heads.scale * kLog2E};
+  const std::size_t blocks = std::min<std::size_t>(multiprocessors(), std::size_t{tiles} * heads.query_heads);
+  launch(name, attention_hopper_kernel, grid_of(name, blocks), kThreads, kSharedBytes, stream, maps, task);
+}
+
+}  // namespace xgen::cuda

@@ -1,0 +1,21 @@
+// Attention's forward pass for Hopper (compute capability 9.0), heads of 64 (attention_hopper.cu).
+#pragma once
+
+#include "attention.h"
+
+namespace xgen::cuda {
+
+#ifdef XGEN_CUDA_EMULATION
+inline bool attention_hopper_takes(std::size_t, const AttentionShape&) { return false; }
+inline void attention_hopper(Stream, const AttentionForward<bfloat16>&, std::size_t, unsigned*) {
+  fail_launch("attention", "the emulated device is no Hopper");
+}
+#else
+// Whether the current device and these sizes are taken.
+bool attention_hopper_takes(std::size_t tokens, const AttentionShape& shape);
+
+// `next`: a number in device memory that is 0 when the kernel starts; it hands out tiles.
+void attention_hopper(Stream stream, const AttentionForward<bfloat16>& arguments, std::size_t documents, unsigned* next);
+#endif
+
+}  // namespace xgen::cuda
