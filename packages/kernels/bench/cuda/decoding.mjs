@@ -50,7 +50,11 @@ export function createDecoding({ weights }, preset, { batch, prompt, tokens }) {
 
   const { cumulativeQueryLengths, blockTables } = constants;
   const sequences = { positions, slots, contextLengths, blockTables, cumulativeQueryLengths };
-  const layers = blocks.map((block, layer) => ({ ...block, keyCache: caches[layer].keyCache, valueCache: caches[layer].valueCache }));
+  const layers = blocks.map((block, layer) => ({
+    ...block,
+    keyCache: caches[layer].keyCache,
+    valueCache: caches[layer].valueCache,
+  }));
   const model = { layers, finalNorm, head, inverseFrequencies };
   const options = { ...shape, epsilon };
   const iteration = (ids) => {

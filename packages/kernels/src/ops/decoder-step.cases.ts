@@ -1,6 +1,11 @@
 import { type Tensor, tensor, tensor1d, tensor2d, variable, type Variable, zeros } from '@tensorflow/tfjs-core';
 import { floats, type HostTensor, integers, normal } from '../conformance/host-tensor';
-import { type CaseInputs, type CaseTensors, declareOperation, type OperationCase } from '../conformance/operation-declaration';
+import {
+  type CaseInputs,
+  type CaseTensors,
+  declareOperation,
+  type OperationCase,
+} from '../conformance/operation-declaration';
 import { decoderStepLayerInputs, XgDecoderStep } from '../kernel-names';
 import { decoderStep, type DecoderStepLayer, type DecoderStepModel, type DecoderStepOptions } from './decoder-step';
 import { referenceQuery } from './grouped-query-attention.cases';
@@ -76,7 +81,8 @@ function stepCase(contexts: number[], sizes: Sizes, options: DecoderStepOptions)
   };
 }
 
-const layersOf = (inputs: CaseInputs | CaseTensors): number => Object.keys(inputs).filter((name) => /^qkv\d/.test(name)).length;
+const layersOf = (inputs: CaseInputs | CaseTensors): number =>
+  Object.keys(inputs).filter((name) => /^qkv\d/.test(name)).length;
 
 const owned = (source: Tensor): Variable => variable(tensor(source.dataSync().slice(), source.shape, 'float32'), false);
 
@@ -97,8 +103,12 @@ function reference(inputs: CaseInputs, options: DecoderStepOptions): Float64Arra
   const [rows, width] = inputs.stream.shape;
   const [attendedWidth, cached] = [queryHeads * headDimension, keyValueHeads * headDimension];
   const of = (shape: number[], values: Float64Array): HostTensor => ({ shape, dtype: 'float32', values });
-  const plus = (a: HostTensor, b: Float64Array): HostTensor => ({ ...a, values: b.map((value, i) => value + a.values[i]) });
-  const normalized = (x: HostTensor, norm: HostTensor): HostTensor => of([rows, width], referenceRmsNorm(x, norm, epsilon));
+  const plus = (a: HostTensor, b: Float64Array): HostTensor => ({
+    ...a,
+    values: b.map((value, i) => value + a.values[i]),
+  });
+  const normalized = (x: HostTensor, norm: HostTensor): HostTensor =>
+    of([rows, width], referenceRmsNorm(x, norm, epsilon));
   const caches: Float64Array[] = [];
   let stream = inputs.stream;
   for (let layer = 0; layer < layersOf(inputs); layer++) {
@@ -106,7 +116,11 @@ function reference(inputs: CaseInputs, options: DecoderStepOptions): Float64Arra
     const row = attendedWidth + 2 * cached;
     const projected = of([rows, row], referenceLinear(normalized(stream, own.attentionNorm), own.qkv));
     const rotatedHeads = queryHeads + keyValueHeads;
-    const qkv = referenceRope(projected, positions, inverseFrequencies, { rotatedHeads, headDimension, attentionScaling });
+    const qkv = referenceRope(projected, positions, inverseFrequencies, {
+      rotatedHeads,
+      headDimension,
+      attentionScaling,
+    });
     const [keys, values] = [own.keyCache, own.valueCache].map((cache, which) => {
       const changed = Float64Array.from(cache.values);
       slots.values.forEach((slot, n) => {
@@ -143,7 +157,13 @@ function reference(inputs: CaseInputs, options: DecoderStepOptions): Float64Arra
 }
 
 const small: DecoderStepOptions = { queryHeads: 2, keyValueHeads: 1, headDimension: 4, blockSize: 4, epsilon: 0.01 };
-const heads64: DecoderStepOptions = { queryHeads: 2, keyValueHeads: 1, headDimension: 64, blockSize: 16, epsilon: 1e-5 };
+const heads64: DecoderStepOptions = {
+  queryHeads: 2,
+  keyValueHeads: 1,
+  headDimension: 64,
+  blockSize: 16,
+  epsilon: 1e-5,
+};
 
 export const decoderStepOperation = declareOperation<DecoderStepOptions>({
   operation: 'decoderStep',
@@ -153,10 +173,22 @@ export const decoderStepOperation = declareOperation<DecoderStepOptions>({
   changesInPlace: true,
   cases: [
     stepCase([1], { layers: 1, width: 8, inner: 16, vocabulary: 12 }, small),
-    stepCase([5, 9, 1, 30, 2], { layers: 2, width: 16, inner: 24, vocabulary: 20 }, { ...small, attentionScaling: 1.25 }),
+    stepCase(
+      [5, 9, 1, 30, 2],
+      { layers: 2, width: 16, inner: 24, vocabulary: 20 },
+      { ...small, attentionScaling: 1.25 },
+    ),
     stepCase([7], { layers: 2, width: 64, inner: 72, vocabulary: 40 }, heads64),
-    stepCase([140, 3], { layers: 1, width: 72, inner: 64, vocabulary: 33 }, { ...heads64, scale: 0.1, float32Output: true }),
-    stepCase([1, 33, 150, 12], { layers: 1, width: 64, inner: 64, vocabulary: 24 }, { ...heads64, keyValueHeads: 2, headDimension: 128 }),
+    stepCase(
+      [140, 3],
+      { layers: 1, width: 72, inner: 64, vocabulary: 33 },
+      { ...heads64, scale: 0.1, float32Output: true },
+    ),
+    stepCase(
+      [1, 33, 150, 12],
+      { layers: 1, width: 64, inner: 64, vocabulary: 24 },
+      { ...heads64, keyValueHeads: 2, headDimension: 128 },
+    ),
   ],
   benchmark: () =>
     stepCase(
@@ -174,8 +206,18 @@ export const decoderStepOperation = declareOperation<DecoderStepOptions>({
   failures: [
     { name: 'a slot beyond the cache', call: () => step({ slot: 12 }), code: 'OUT_OF_RANGE', readsValues: true },
     { name: 'an empty context', call: () => step({ context: 0 }), code: 'OUT_OF_RANGE', readsValues: true },
-    { name: 'a context longer than its table', call: () => step({ context: 9 }), code: 'OUT_OF_RANGE', readsValues: true },
-    { name: 'a block outside the cache', call: () => step({ blocks: [0, 3] }), code: 'OUT_OF_RANGE', readsValues: true },
+    {
+      name: 'a context longer than its table',
+      call: () => step({ context: 9 }),
+      code: 'OUT_OF_RANGE',
+      readsValues: true,
+    },
+    {
+      name: 'a block outside the cache',
+      call: () => step({ blocks: [0, 3] }),
+      code: 'OUT_OF_RANGE',
+      readsValues: true,
+    },
     { name: 'no layers', call: () => step({ layers: 0 }), code: 'WRONG_OPTION' },
     { name: 'a weight of another width', call: () => step({ width: 9 }), code: 'WRONG_SHAPE' },
     { name: 'an odd head', call: () => step({}, { headDimension: 3 }), code: 'WRONG_OPTION' },

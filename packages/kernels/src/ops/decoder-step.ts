@@ -101,9 +101,13 @@ export function decoderStep(
     });
   }
   if (model.layers.length === 0) {
-    throw new KernelsError('WRONG_OPTION', 'decoderStep: the model must have at least one layer, but layers is empty.', {
-      value: 0,
-    });
+    throw new KernelsError(
+      'WRONG_OPTION',
+      'decoderStep: the model must have at least one layer, but layers is empty.',
+      {
+        value: 0,
+      },
+    );
   }
   const { N, rows } = checkModel(stream, model, sequences, shape);
   checkIdRange('decoderStep', 'slots', sequences.slots, rows);

@@ -8,7 +8,8 @@ const decoderStep = defineKernel<names.XgDecoderStepInputs, names.XgDecoderStepA
   names.XgDecoderStep,
   (inputs, attributes, backend) => {
     if (backend.activationType !== bfloat16) return [];
-    const { queryHeads, keyValueHeads, headDimension, scale, blockSize, layers, epsilon, attentionScaling } = attributes;
+    const { queryHeads, keyValueHeads, headDimension, scale, blockSize, layers, epsilon, attentionScaling } =
+      attributes;
     checkCounts({ queryHeads, keyValueHeads, headDimension, blockSize, layers });
     const [attended, cached] = [queryHeads * headDimension, keyValueHeads * headDimension];
     const { stream, positions, slots, contextLengths, blockTables, inverseFrequencies, finalNorm, head } = inputs;

@@ -48,29 +48,39 @@ __device__ __forceinline__ Span span_of(const Call& a, unsigned row) {
   return {context, length, context > 0 ? (context + length - 1) / length : 1, bad};
 }
 
-// Asks for what attention will read of a layer's caches to be brought into the second-level cache, and for the layer's norms: long before they are
-// wanted, since the memory has megabytes of weights to bring first whenever it is asked.
+// What a block's first task of attention reads of every layer's caches, as far as it is brought early.
+struct Early {
+  unsigned sequence, head, begin, count;
+};
+__device__ __forceinline__ Early early_of(const Call& a, const Span* spans) {
+  const unsigned pairs = a.rows * a.heads.key_value_heads, pair = blockIdx.x % pairs, split = blockIdx.x / pairs, sequence = pair / a.heads.key_value_heads;
+  const Span& span = spans[sequence];
+  const unsigned begin = split * span.length;
+  if (split >= span.used || begin >= span.context) return {};
+  const unsigned rest = span.context - begin, most = span.length < kPrefetchedKeys ? span.length : kPrefetchedKeys;
+  return {sequence, pair % a.heads.key_value_heads, begin, rest < most ? rest : most};
+}
+// Their rows, once: looking them up takes longer than asking for them.
+template <unsigned Warps>
+__device__ __forceinline__ void find_early(const Call& a, const Early& early, int* rows) {
+  for (unsigned i = threadIdx.x; i < early.count; i += Warps * kWarp) rows[i] = cache_row(a, early.sequence, early.begin + i);
+}
+// Asks for a layer's keys, values and norms to be brought into the second-level cache: long before they are wanted, since whenever the memory is
+// asked it has megabytes of weights to bring first.
 template <unsigned Size, unsigned Warps>
-__device__ __forceinline__ void bring_early(const Call& a, unsigned layer, const Span* spans) {
+__device__ __forceinline__ void bring_early(const Call& a, unsigned layer, const Early& early, const int* rows) {
   constexpr unsigned kLineElements = kLine / sizeof(bfloat16);
   const DecoderLayer& weights = a.layers[layer];
-  const unsigned pairs = a.rows * a.heads.key_value_heads, width = a.heads.key_value_heads * Size;
-  for (unsigned task = blockIdx.x; task < pairs * a.splits; task += gridDim.x) {
-    const unsigned pair = task % pairs, split = task / pairs, sequence = pair / a.heads.key_value_heads, head = pair % a.heads.key_value_heads;
-    const Span& span = spans[sequence];
-    if (split >= span.used) continue;
-    const unsigned begin = split * span.length, rest = span.context - begin;
-    const unsigned count = rest < span.length ? rest : span.length;
-    for (unsigned i = threadIdx.x; i < 2 * (count < kPrefetchedKeys ? count : kPrefetchedKeys); i += Warps * kWarp) {
-      const int row = cache_row(a, sequence, begin + i / 2);
-      if (row < 0) continue;
-      const bfloat16* const from = static_cast<const bfloat16*>(i % 2 == 0 ? weights.key_cache : weights.value_cache) + std::size_t(row) * width + head * Size;
+  for (unsigned i = threadIdx.x; i < 2 * early.count; i += Warps * kWarp) {
+    const int row = rows[i / 2];
+    if (row < 0) continue;
+    const bfloat16* const cache = static_cast<const bfloat16*>(i % 2 == 0 ? weights.key_cache : weights.value_cache);
+    const bfloat16* const from = cache + (std::size_t(row) * a.heads.key_value_heads + early.head) * Size;
 #pragma unroll
-      for (unsigned at = 0; at < Size; at += kLineElements) prefetch_line(from + at);
-    }
+    for (unsigned at = 0; at < Size; at += kLineElements) prefetch_line(from + at);
   }
-  const unsigned norm_bytes = a.width * static_cast<unsigned>(a.norm_type == ElementType::bfloat16 ? sizeof(bfloat16) : sizeof(float));
   if (blockIdx.x != layer % gridDim.x) return;
+  const unsigned norm_bytes = a.width * static_cast<unsigned>(a.norm_type == ElementType::bfloat16 ? sizeof(bfloat16) : sizeof(float));
   for (unsigned at = threadIdx.x * kLine; at < norm_bytes; at += Warps * kWarp * kLine) {
     prefetch_line(static_cast<const unsigned char*>(weights.attention_norm) + at);
     prefetch_line(static_cast<const unsigned char*>(weights.feed_forward_norm) + at);

@@ -42,6 +42,10 @@ __global__ void __launch_bounds__(kWarps* kWarp, 1) decoder_step_kernel(const __
   if (threadIdx.x < a.rows) spans[threadIdx.x] = span_of<kStride>(a, threadIdx.x);
   turns_of<Size, kWarps>(a, turns);
   __syncthreads();
+  int* const early_rows = reinterpret_cast<int*>(shared + a.early_at);
+  const Early early = early_of(a, spans);
+  find_early<kWarps>(a, early, early_rows);
+  __syncthreads();
   Block<Rows, Size> block = {a,
                              shares,
                              reinterpret_cast<bfloat16*>(shared + a.x_at),
@@ -50,7 +54,7 @@ __global__ void __launch_bounds__(kWarps* kWarp, 1) decoder_step_kernel(const __
                              Ring(shared + warp * a.depth * kSlotBytes, reinterpret_cast<std::uint64_t*>(shared + a.barriers_at) + warp * a.depth, a.depth),
                              {},
                              warp};
-  bring_early<Size, kWarps>(a, 0, spans);
+  bring_early<Size, kWarps>(a, 0, early, early_rows);
   block.next.start(a, shares, warp);
   for (unsigned i = 0; i < a.depth && block.next.there(); i++) {
     block.ring.fill(i, block.next);
@@ -89,7 +93,7 @@ __global__ void __launch_bounds__(kWarps* kWarp, 1) decoder_step_kernel(const __
       from_float(gate * (sigmoid(gate) * up), a.activation[row * a.feed_forward + output]);
     });
     grid.arrive();
-    if (layer + 1 < a.layer_count) bring_early<Size, kWarps>(a, layer + 1, spans);
+    if (layer + 1 < a.layer_count) bring_early<Size, kWarps>(a, layer + 1, early, early_rows);
     product = product_of(a, layer * kProducts + kDown, shares);
     grid.expect(gridDim.x);
     grid.wait();
@@ -135,7 +139,7 @@ unsigned compiled_rows(std::size_t rows) { return rows <= 2 ? static_cast<unsign
 
 struct Plan {
   unsigned splits, depth, width_segments, heads_segments, feed_forward_segments;
-  std::size_t x_at, sums_at, turns_at, shares_at, barriers_at, shared_bytes;
+  std::size_t x_at, sums_at, turns_at, shares_at, early_at, barriers_at, shared_bytes;
   std::size_t residual_at, qkv_at, attended_at, activation_at, partial_at, statistics_at, workspace_bytes;
 };
 
@@ -159,9 +163,9 @@ Plan plan_of(const DecoderStep& step) {
   const std::size_t scratch = shape.head_dimension == 64 ? attention_scratch_floats<64, kWarps>() : attention_scratch_floats<128, kWarps>();
   const std::size_t x_bytes = std::max(rows * std::max({step.width, heads_width, step.feed_forward}) * sizeof(bfloat16), scratch * sizeof(float));
   const std::size_t sums_bytes = 2 * pieces * rows * sizeof(float), turns_bytes = rows * shape.head_dimension * sizeof(float);
-  constexpr std::size_t kMostDepth = 12, kStaticBytes = 1024;
+  constexpr std::size_t kMostDepth = 12, kStaticBytes = 1024, kEarlyBytes = kPrefetchedKeys * sizeof(int);
   const std::size_t shares_bytes = (step.layer_count * kProducts + 1) * sizeof(Share);
-  const std::size_t fixed = align_up(x_bytes) + align_up(sums_bytes) + align_up(turns_bytes) + align_up(shares_bytes) +
+  const std::size_t fixed = align_up(x_bytes) + align_up(sums_bytes) + align_up(turns_bytes) + align_up(shares_bytes) + kEarlyBytes +
                             align_up(kWarps * kMostDepth * sizeof(std::uint64_t)) + kStaticBytes;
   const std::size_t most = most_shared_bytes();
   plan.depth = static_cast<unsigned>(fixed > most ? 0 : std::min(kMostDepth, (most - fixed) / (kWarps * kSlotBytes)));
@@ -169,7 +173,8 @@ Plan plan_of(const DecoderStep& step) {
   plan.sums_at = plan.x_at + align_up(x_bytes);
   plan.turns_at = plan.sums_at + align_up(sums_bytes);
   plan.shares_at = plan.turns_at + align_up(turns_bytes);
-  plan.barriers_at = plan.shares_at + align_up(shares_bytes);
+  plan.early_at = plan.shares_at + align_up(shares_bytes);
+  plan.barriers_at = plan.early_at + kEarlyBytes;
   plan.shared_bytes = plan.barriers_at + align_up(kWarps * kMostDepth * sizeof(std::uint64_t));
 
   std::size_t at = 0;
@@ -269,6 +274,7 @@ void decoder_step(Stream stream, const DecoderStep& step, void* workspace, std::
   call.sums_at = static_cast<unsigned>(plan.sums_at);
   call.turns_at = static_cast<unsigned>(plan.turns_at);
   call.shares_at = static_cast<unsigned>(plan.shares_at);
+  call.early_at = static_cast<unsigned>(plan.early_at);
   call.barriers_at = static_cast<unsigned>(plan.barriers_at);
   call.rope_scaling = step.rope_scaling;
   call.epsilon = step.epsilon;

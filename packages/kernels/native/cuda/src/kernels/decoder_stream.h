@@ -46,7 +46,7 @@ struct Call {
   unsigned max_blocks, block_size, cache_blocks, splits;
   int block_shift;  // block_size is 2 to this power, or -1
   unsigned depth;   // of a warp's ring
-  unsigned x_at, sums_at, turns_at, shares_at, barriers_at;  // in shared memory, after the rings
+  unsigned x_at, sums_at, turns_at, shares_at, early_at, barriers_at;  // in shared memory, after the rings
   float rope_scaling, epsilon;
   ElementType norm_type, logits_type;
 };
