@@ -6,7 +6,7 @@
  * then. Cost: reads the weights once, whatever B, and each sequence's cached keys and values.
  */
 import type * as tf from '@tensorflow/tfjs-core';
-import { sampleTokens, type SamplingTensors } from '@xgen-small/kernels';
+import { decoderStep, embedding, sampleTokens, type SamplingTensors } from '@xgen-small/kernels';
 import type { CausalLanguageModel } from '../model/causal-language-model.js';
 import type { PagedCache, PagedRows } from './paged-cache.js';
 import type { SampledRows } from './sample.js';
@@ -37,7 +37,9 @@ function decoderLogits(
   { model, cache, inverseFrequencies, attentionScaling }: DecodeParameters,
   inputs: DecodeInputs,
 ): tf.Tensor2D {
-  const { ids: tokens, positions } = inputs;
-  const hidden = model.forward({ tokens, positions, inverseFrequencies, attentionScaling }, cache.attention(inputs));
-  return model.logits(hidden);
+  const { config, outputWeight: head } = model;
+  const { table, finalNorm, blocks } = model.weights;
+  const layers = blocks.map((block, layer) => ({ ...block, ...cache.layers[layer] }));
+  const options = { ...cache.layers[0].shape, epsilon: config.rmsNormEpsilon, attentionScaling, float32Output: true };
+  return decoderStep(embedding(table, inputs.ids), { layers, finalNorm, head, inverseFrequencies }, inputs, options);
 }

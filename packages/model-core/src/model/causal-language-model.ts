@@ -11,9 +11,16 @@ import type { ModelConfig, RopeConfig } from '../config/model-config.js';
 import { validateModelConfig } from '../config/validate-model-config.js';
 import { ModelError } from '../errors.js';
 import { parameterInitializer, type InitializeOptions } from '../parameters/initialize-parameters.js';
-import { embeddingName, headName } from '../parameters/parameter-layout.js';
+import { embeddingName, finalNormName, headName } from '../parameters/parameter-layout.js';
 import { ParameterStore } from '../parameters/parameter-store.js';
-import { decoderHiddenStates, decoderInputs, type Attention, type DecoderInputs } from './decoder.js';
+import {
+  blockWeights,
+  type BlockWeights,
+  decoderHiddenStates,
+  decoderInputs,
+  type Attention,
+  type DecoderInputs,
+} from './decoder.js';
 import { checkBatch, type PackedBatch } from './packed-batch.js';
 import type { Recompute } from './recompute.js';
 
@@ -136,6 +143,13 @@ export class CausalLanguageModel {
   /** @internal the forward pass with attention of the caller's, for generation; call inside a tidy */
   forward(inputs: DecoderInputs, attention: Attention, recompute?: Recompute): tf.Tensor2D {
     return decoderHiddenStates(this.config, this.live(), inputs, attention, recompute);
+  }
+
+  /** @internal the decoder's weights as its operations take them */
+  get weights(): { table: tf.Variable; blocks: BlockWeights[]; finalNorm: tf.Variable } {
+    const store = this.live();
+    const blocks = Array.from({ length: this.config.layers }, (_, layer) => blockWeights(store, layer));
+    return { table: store.get(embeddingName), blocks, finalNorm: store.get(finalNormName) };
   }
 
   private live(): ParameterStore {

@@ -91,7 +91,7 @@ export function decoderHiddenStates(
   return rmsNorm(stream_ND, parameters.get(finalNormName), { epsilon: config.rmsNormEpsilon });
 }
 
-interface BlockWeights {
+export interface BlockWeights {
   attentionNorm: tf.Variable;
   qkv: tf.Variable;
   output: tf.Variable;
@@ -100,7 +100,7 @@ interface BlockWeights {
   down: tf.Variable;
 }
 
-function blockWeights(parameters: ParameterStore, layer: number): BlockWeights {
+export function blockWeights(parameters: ParameterStore, layer: number): BlockWeights {
   const names = blockParameterNames(layer);
   return {
     attentionNorm: parameters.get(names.inputNorm),
