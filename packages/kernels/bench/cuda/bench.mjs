@@ -230,6 +230,9 @@ async function runAll() {
     if (limit !== undefined && entry.operationsPerSecond > 0)
       entry.fractionOfLimit = entry.operationsPerSecond / limit.flops;
     if (limit !== undefined && entry.bytesPerSecond > 0) entry.fractionOfLimit = entry.bytesPerSecond / limit.bytes;
+    // At once: a peer may take so long that somebody stops the program.
+    result.cases.push(entry);
+    save();
     if (options.peer) {
       const variants = (options['peer-variants'] ? one.peers : one.peers.slice(0, 1)).map((setting) => {
         const [script, ...flags] = training.includes(one) ? torchTraining(one) : torchDecoding(one);
@@ -249,7 +252,6 @@ async function runAll() {
     if (options['profile-cases'] !== undefined && among(options['profile-cases'], one)) {
       entry.profile = canProfile() ? profileCase(run, own) : { leftOut: 'ncu is not on the path' };
     }
-    result.cases.push(entry);
     console.log(JSON.stringify(entry));
     save();
   }
