@@ -1,3 +1,4 @@
 import { packageTests } from '../../tooling/vitest/base.js';
 
-export default packageTests();
+// Most files keep one core busy; beside them nvcc has the other for its two minutes.
+export default packageTests({ fileParallelism: true, maxWorkers: 2 });

@@ -94,6 +94,12 @@ switch (command) {
   case 'test': {
     install();
     build();
+    // Several packages test on the emulated GPU, and --only below leaves out what they depend on. It says itself why it could not be built.
+    run(process.execPath, [
+      join('packages', 'kernels', 'scripts', 'build-native.mjs'),
+      '--cuda-emulated',
+      '--optional',
+    ]);
     for (const folder of packageFolders(root)) rmSync(join(folder, '.vitest'), { recursive: true, force: true });
     // --force: a cached pass would leave nothing to count. Tests start native thread pools, so one package at a time.
     const checks = runPnpm(
