@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
@@ -52,6 +53,19 @@ describe('lockFolder', () => {
     const attempts = await Promise.allSettled(Array.from({ length: 20 }, () => lockFolder(root)));
     expect(attempts.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
     expect((await readLock()).pid).toBe(process.pid);
+  });
+
+  it('takes a stale lock over whose next owner was killed before it had it', async () => {
+    const child = spawn('true');
+    await once(child, 'exit');
+    await writeLock({ pid: child.pid });
+    const stale = await readFile(lockPath(root), 'utf8');
+    const claim = `claim-${createHash('sha256').update(stale).digest('hex').slice(0, 16)}`;
+    const dead = JSON.stringify({ ...(JSON.parse(stale) as object), token: 'another' });
+    await writeFile(`${lockPath(root)}.${claim}.partial`, dead);
+    const attempts = await Promise.allSettled(Array.from({ length: 20 }, () => lockFolder(root)));
+    expect(attempts.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+    expect(await readdir(join(lockPath(root), '..'))).toEqual(['lock.json']);
   });
 
   it('removes what killed processes left beside it, and nothing of living ones', async () => {

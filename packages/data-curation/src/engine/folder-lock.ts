@@ -5,7 +5,7 @@
  * Cost: a few small files.
  */
 
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { link, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
@@ -55,7 +55,10 @@ export async function lockFolder(outputFolder: string): Promise<FolderLock> {
       if (found === undefined) continue;
       const other = parseOwner(found);
       if (other !== undefined && (await isAlive(other))) throw busy(outputFolder, path, other);
-      await setAside(path, found, owner.token);
+      if (await takenOver(path, found, temporary)) {
+        await removeLeftovers(path, owner.token);
+        return { release: () => release(path, text) };
+      }
     }
     throw busy(outputFolder, path, undefined);
   } finally {
@@ -83,18 +86,33 @@ async function linked(temporary: string, path: string): Promise<boolean> {
   }
 }
 
-/** Moves a stale lock away, and back if it turns out that somebody else has just taken its place. */
-async function setAside(path: string, stale: string, token: string): Promise<void> {
-  const aside = `${path}.stale-${token}.partial`;
+/**
+ * Puts `temporary` in a stale lock's place; false where another does that or has done it. Only who holds the claim on this very lock may, and its
+ * dead owner changes nothing any more: so nobody moves away a lock that was taken between a look and a step.
+ */
+async function takenOver(path: string, stale: string, temporary: string): Promise<boolean> {
+  const claim = await claimOn(path, stale, temporary);
+  if (claim === undefined) return false;
   try {
-    await rename(path, aside);
-  } catch {
-    return;
+    // Who comes late gets the claim once more, and finds another lock.
+    if ((await readFile(path, 'utf8').catch(() => undefined)) !== stale) return false;
+    await rename(temporary, path);
+    return true;
+  } finally {
+    await rm(claim, { force: true });
   }
-  // One that the next owner has tidied away was stale.
-  const found = await readFile(aside, 'utf8').catch(() => stale);
-  if (found !== stale) await linked(aside, path);
-  await rm(aside, { force: true });
+}
+
+/** The file that is the claim on a stale lock, or on the claim on it of a process that has ended as well; undefined where a living one has it. */
+async function claimOn(path: string, stale: string, temporary: string): Promise<string | undefined> {
+  for (let content = stale; ;) {
+    const claim = `${path}.claim-${createHash('sha256').update(content).digest('hex').slice(0, 16)}.partial`;
+    if (await linked(temporary, claim)) return claim;
+    const found = await readFile(claim, 'utf8').catch(() => undefined);
+    const other = found === undefined ? undefined : parseOwner(found);
+    if (found === undefined || other === undefined || (await isAlive(other))) return undefined;
+    content = found;
+  }
 }
 
 /** Removes what processes that were killed while they took or put aside the lock have left beside it. */
