@@ -61,15 +61,7 @@ constexpr unsigned kTileSums = kQueries * kSize;
 constexpr std::uint32_t kStageBytes = 2 * kBox + kStatisticsBytes;
 
 // Where in the ring a warpgroup is.
-struct Place {
-  unsigned stage = 0, parity = 0;
-  __device__ __forceinline__ void next() {
-    if (++stage == kStages) {
-      stage = 0;
-      parity ^= 1;
-    }
-  }
-};
+using Place = hopper::RingPlace<kStages>;
 
 // 16 bytes of a box.
 __device__ __forceinline__ std::uint32_t chunk_address(std::uint32_t box, unsigned row, unsigned chunk) {

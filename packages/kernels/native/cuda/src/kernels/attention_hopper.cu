@@ -57,15 +57,7 @@ struct Tile {
 };
 
 // Where in the ring a warpgroup is.
-struct Place {
-  unsigned stage = 0, parity = 0;
-  __device__ __forceinline__ void next() {
-    if (++stage == kStages) {
-      stage = 0;
-      parity ^= 1;
-    }
-  }
-};
+using Place = hopper::RingPlace<kStages>;
 
 // Descriptors of boxes in shared memory (rows_descriptor and columns_descriptor of hopper.h) as an address in units of 16 bytes, so that one
 // addition moves them.

@@ -48,15 +48,7 @@ constexpr unsigned kNanosecondsABlock = 600;               // that a stage of th
 constexpr unsigned kRowTilesTogether = 8;                  // tiles that run at about the same time share rows and columns, in squares
 
 // Where in the ring a warpgroup is.
-struct Place {
-  unsigned stage = 0, parity = 0;
-  __device__ __forceinline__ void next() {
-    if (++stage == kStages) {
-      stage = 0;
-      parity ^= 1;
-    }
-  }
-};
+using Place = hopper::RingPlace<kStages>;
 
 struct Tile {
   int row, pair;  // first row; which pair of column tiles

@@ -58,6 +58,18 @@ __device__ __forceinline__ std::uint32_t cluster_rank() {
   asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
   return rank;
 }
+// Where in a ring of stages a warpgroup is, and the parity that its barriers have there.
+template <unsigned stages>
+struct RingPlace {
+  unsigned stage = 0, parity = 0;
+  __device__ __forceinline__ void next() {
+    if (++stage == stages) {
+      stage = 0;
+      parity ^= 1;
+    }
+  }
+};
+
 // -------------------------------------------------------------------------------------------------------------- copies
 
 __device__ __forceinline__ void prefetch(const CUtensorMap* map) { asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory"); }
