@@ -9,10 +9,7 @@ import { readAll } from './safetensors.mjs';
 export const limits = {
   /** Of the loss, relative, at every step. */
   loss: 0.005,
-  /**
-   * Of the logits, relative in the Euclidean norm; or as far as the peer's own two ways of computing them in bfloat16 lie apart, where that is
-   * more. At the initial weights it is (1.2 %): there the peer is 1.1 % from float32, so that exact logits would not be within 1 % of its.
-   */
+  /** Of the logits, relative in the Euclidean norm. */
   logits: 0.01,
   /** How many times as far from float32 as the peer's our logits may be. */
   excess: 1.5,
@@ -106,9 +103,9 @@ export function distance(firstFile, secondFile) {
 
 /** `peerRounds`: the peer computed in bfloat16; where it didn't, there is nothing to compare our distance from float32 with. */
 export function judgeLogits(distances, peerRounds) {
-  const { oursToPeer, oursToExact, peerToExact, peerToItself = 0 } = distances;
-  const judged = { ...distances, limit: Math.max(limits.logits, peerToItself) };
-  let passed = oursToPeer <= judged.limit;
+  const { oursToPeer, oursToExact, peerToExact } = distances;
+  const judged = { ...distances, limit: limits.logits };
+  let passed = oursToPeer <= limits.logits;
   if (peerRounds) {
     judged.excess = oursToExact / peerToExact;
     judged.excessLimit = limits.excess;
