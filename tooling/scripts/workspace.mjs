@@ -101,7 +101,7 @@ switch (command) {
       '--optional',
     ]);
     for (const folder of packageFolders(root)) rmSync(join(folder, '.vitest'), { recursive: true, force: true });
-    // --force: a cached pass would leave nothing to count. Tests start native thread pools, so one package at a time.
+    // --force: a cached pass would leave nothing to count. Two packages at a time: one alone leaves a core idle most of the time.
     const checks = runPnpm(
       'exec',
       'turbo',
@@ -121,7 +121,7 @@ switch (command) {
       '--force',
       '--only',
       '--output-logs=new-only',
-      '--concurrency=1',
+      '--concurrency=2',
       ...rest,
     );
     const { failed } = printTestSummary(root, { checksFailed: checks !== 0 });

@@ -60,7 +60,7 @@ describe.skipIf(!mountable)(`a disk that is full (${where})`, () => {
     expect(await readFile(join(results, 'small.err'), 'utf8')).toMatch(
       /has \d+ MiB free; this run needs about \d+ MiB/,
     );
-  }, 60_000);
+  }, 120_000);
 
   it('stops any stage with a remedy; with room the same command ends with the same bytes', async () => {
     const { output, results } = inOwnMount(filling);
