@@ -17,7 +17,7 @@ import { parseCurationPlan } from '../src/plan/schema.js';
 import { takeInventory } from '../src/sources/inventory.js';
 import type { CurationPlanInput } from '../src/plan/schema.js';
 import type { CurationReport } from '../src/report/types.js';
-import type { BadInputCase } from './bad-input/cases.js';
+import type { BadInputCase } from './bad-input/bad-input-case.js';
 import type { LargeReads } from '../src/sources/parquet.js';
 import { badInputCases } from './bad-input/cases.js';
 import { page, rowsOf } from './bad-input/files.js';
