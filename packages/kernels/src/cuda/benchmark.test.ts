@@ -17,7 +17,7 @@ printf '{"tokens_per_s": 1000, "flags": "%s"}\\n' "$*"
 
 test.skipIf(missing !== undefined)(
   `the benchmark builds, trains, decodes, calls the peer and writes its figures${missing === undefined ? '' : ` (${missing})`}`,
-  { timeout: 600_000 },
+  { timeout: 1_200_000 },
   async () => {
     const only = '124m,32,decode 1b, batch 1';
     const { device, rehearsal, commit, cases } = (await rehearse('--steps', '2', '--only', only, '--peer')) as {
@@ -55,7 +55,7 @@ test.skipIf(missing !== undefined)(
 
 test.skipIf(missing !== undefined)(
   `the benchmark's proof of parity runs, against a stand-in for PyTorch${missing === undefined ? '' : ` (${missing})`}`,
-  { timeout: 600_000 },
+  { timeout: 1_200_000 },
   async () => {
     const { parity, cases } = (await rehearse('--only', 'parity')) as {
       parity: { passed: boolean; ours: { name: string }; losses: { worst: number }; logits: { oursToPeer: number }[] };

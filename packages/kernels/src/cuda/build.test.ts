@@ -21,7 +21,7 @@ async function run(command: string, ...options: string[]): Promise<string> {
 
 it.skipIf(nvcc === undefined)(
   'compiles for sm_80 and sm_90a with nvcc, without warnings, and loads without a GPU',
-  { timeout: 600_000 },
+  { timeout: 1_200_000 },
   async () => {
     // Apart from the addon that people use.
     const folder = join(root, 'build', 'cmake-cuda-check');

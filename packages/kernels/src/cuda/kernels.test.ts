@@ -22,7 +22,7 @@ async function run(command: string, ...options: string[]): Promise<string> {
   return output;
 }
 
-it('agrees with float64, in emulation', { timeout: 600_000 }, async () => {
+it('agrees with float64, in emulation', { timeout: 1_200_000 }, async () => {
   // Does nothing where `pnpm test` has built it.
   await run(process.execPath, join(packageFolder, 'scripts', 'build-native.mjs'), '--cuda-emulated');
   const test = join(packageFolder, 'build', 'cmake-cuda-emulated', 'kernels_test');
