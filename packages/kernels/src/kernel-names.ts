@@ -221,10 +221,10 @@ export type XgPagedCacheAppendInputs = {
 };
 export type XgPagedCacheAppendAttrs = { queryHeads: number; keyValueHeads: number; headDimension: number };
 
-/** variable int32 += by, in place, → []. */
+/** variable0, variable1, … int32 += by, in place, → []. */
 export const XgIncrement = 'XgIncrement';
-export type XgIncrementInputs = { variable: TensorInfo };
-export type XgIncrementAttrs = { by: number };
+export type XgIncrementInputs = Record<string, TensorInfo>;
+export type XgIncrementAttrs = { by: number; count: number };
 
 /**
  * XgRope of the query and key heads of qkv, and XgPagedCacheAppend of the result → [output, shape of qkv]. Inference only.

@@ -60,7 +60,7 @@ export function createDecoding({ weights }, preset, { batch, prompt, tokens }) {
   const iteration = (ids) => {
     const logits = decoderStep(embedding(table, ids), model, sequences, options);
     const sampled = sampleTokens(logits, constants);
-    for (const counter of [positions, slots, contextLengths]) increment(counter);
+    increment([positions, slots, contextLengths]);
     return [sampled.ids];
   };
 

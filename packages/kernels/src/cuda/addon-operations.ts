@@ -343,8 +343,8 @@ export interface StockOperations {
   topK(rows: number, width: number, k: number, x: Handle, values: Handle, indices: Handle): void;
   oneHot(count: number, depth: number, on: number, off: number, indices: Handle, out: Handle): void;
   fill(count: number, value: number, out: Handle): void;
-  /** x += by, in place. */
-  increment(count: number, by: number, x: Handle): void;
+  /** Each of the arrays, of `count` int32, += by, in place. */
+  increment(count: number, by: number, arraysCount: number, arrays: Int32Array): void;
   convertTo(count: number, x: Handle, out: Handle): void;
   transpose(rows: number, columns: number, x: Handle, out: Handle): void;
   copyStrided(

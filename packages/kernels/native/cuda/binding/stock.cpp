@@ -120,10 +120,18 @@ napi_value fill(const DeviceCall& call) {
   return nullptr;
 }
 
-// count, by, x: in place.
+// count, by, number of arrays, list of them: in place.
 napi_value increment(const DeviceCall& call) {
-  const std::size_t count = call.size(0);
-  xgen::cuda::increment(call.stream(), call.int32(2, count), call.integer(1), count);
+  const std::size_t count = call.size(0), arrays = call.size(2);
+  std::vector<std::int32_t*> pointers;
+  for (const Handle one : call.handles(3, arrays)) {
+    const DeviceArray& array = call.context().at(one);
+    if (array.count < count || array.type != ElementType::int32) throw Error("INVALID_ARGUMENT", "A counter differs in size or is not int32.");
+    pointers.push_back(static_cast<std::int32_t*>(array.data));
+  }
+  for (std::size_t done = 0; done < arrays; done += kCounters) {
+    xgen::cuda::increment(call.stream(), pointers.data() + done, std::min(arrays - done, kCounters), call.integer(1), count);
+  }
   return nullptr;
 }
 

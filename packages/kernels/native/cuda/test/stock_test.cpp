@@ -202,8 +202,11 @@ void exact_case(Context& c) {
   convert(nullptr, wild, same, 5);
   c.equal("saturated", same, {static_cast<double>(INT32_MAX), static_cast<double>(INT32_MIN), 0.0, 2.0, -2.0});
   const Tensor counters = c.integers({0, -5, 16777217, 2147483647, 7});
-  increment(nullptr, counters.as<std::int32_t>(), 1, 4);
+  const Tensor others = c.integers({3, 4, 5, 6, 7});
+  std::int32_t* const both[] = {counters.as<std::int32_t>(), others.as<std::int32_t>()};
+  increment(nullptr, both, 2, 1, 4);
   c.equal("increment", counters, {1, -4, 16777218, -2147483648.0, 7});
+  c.equal("increment of another", others, {4, 5, 6, 7, 7});
   fill(nullptr, same, -7, 5);
   c.equal("fill int32", same, std::vector<double>(5, -7));
   const Tensor half = c.output(3, bf16), expected = c.floats({1.00390625, 1.00390625, 1.00390625}, bf16);

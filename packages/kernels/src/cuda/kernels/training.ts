@@ -10,9 +10,15 @@ import { float32, int32, isFloating } from '../physical-type';
 
 const increment = defineKernel<names.XgIncrementInputs, names.XgIncrementAttrs>(
   names.XgIncrement,
-  ({ variable }, { by }, backend) => {
-    const { N } = checkInfos(['variable', variable, 'int32', 'N']);
-    backend.addon.increment(N, by, backend.writable(variable));
+  (inputs, { by, count }, backend) => {
+    const variables = Array.from({ length: count }, (_, i) => inputs[`variable${i}`]);
+    const { N } = checkInfos(...variables.map((info, i) => [`variable${i}`, info, 'int32', 'N'] as const));
+    backend.addon.increment(
+      N,
+      by,
+      count,
+      Int32Array.from(variables, (info) => backend.writable(info)),
+    );
     return [];
   },
 );

@@ -267,8 +267,9 @@ void top_k(Stream stream, ConstArray x, float* values, std::int32_t* indices, st
 // out[i][j] = indices[i] == j ? on : off, [count, depth], of any type.
 void one_hot(Stream stream, const std::int32_t* indices, Array out, std::size_t count, std::size_t depth, double on, double off);
 void fill(Stream stream, Array out, double value, std::size_t count);
-// x += by, in place; wraps.
-void increment(Stream stream, std::int32_t* x, std::int32_t by, std::size_t count);
+// Each of up to kCounters arrays of one length += by, in place; wraps.
+constexpr std::size_t kCounters = 8;
+void increment(Stream stream, std::int32_t* const* arrays, std::size_t arrays_count, std::int32_t by, std::size_t count);
 // Between any two element types: float to integer rounds towards zero and saturates, to uint8 (bool) gives x != 0.
 void convert(Stream stream, ConstArray x, Array out, std::size_t count);
 // y [columns, rows] = x [rows, columns] transposed; one type for both.
