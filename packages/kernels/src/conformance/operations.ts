@@ -7,7 +7,7 @@ import { incrementOperation } from '../ops/increment.cases';
 import { feedForwardOperation } from '../ops/feed-forward.cases';
 import { globalNormScaleOperation } from '../ops/global-norm-scale.cases';
 import { groupedQueryAttentionOperation } from '../ops/grouped-query-attention.cases';
-import { linearAddOperation, linearOperation } from '../ops/linear.cases';
+import { linearAddOperation, linearFloat32Operation, linearOperation } from '../ops/linear.cases';
 import { linearSwigluOperation } from '../ops/linear-swiglu.cases';
 import { linearCrossEntropyOperation } from '../ops/linear-cross-entropy.cases';
 import { pagedAttentionOperation } from '../ops/paged-attention.cases';
@@ -28,6 +28,7 @@ export const operations: readonly OperationDeclaration<unknown>[] = [
   addRmsNormOperation,
   residualRmsNormOperation,
   linearOperation,
+  linearFloat32Operation,
   linearAddOperation,
   ropeOperation,
   groupedQueryAttentionOperation,

@@ -34,6 +34,8 @@ export const linearSwigluOperation = declareOperation<NoAttributes>({
     gatedCase(2, 72, 17),
     gatedCase(5, 31, 20),
     gatedCase(8, 136, 33),
+    gatedCase(9, 72, 65),
+    { ...gatedCase(17, 200, 133), large: true },
     gatedCase(32, 64, 40),
     gatedCase(33, 48, 16),
     { name: 'no rows', inputs: { x: floats([0, 4], []), weight: normal([6, 4], 3) }, attributes: {} },

@@ -40,7 +40,10 @@ export const linearOperation = declareOperation<NoAttributes>({
     linearCase(2, 64, 17),
     linearCase(5, 72, 33),
     linearCase(8, 136, 40),
+    linearCase(9, 72, 131),
     linearCase(32, 264, 70),
+    { ...linearCase(16, 200, 257), large: true },
+    { ...linearCase(24, 4168, 20), large: true },
     linearCase(33, 65, 17),
     linearCase(15, 31, 97),
     linearCase(64, 128, 96),
@@ -58,6 +61,30 @@ export const linearOperation = declareOperation<NoAttributes>({
   ],
 });
 
+/** Logits, which `cuda` stores in float32 whatever else it stores in less. */
+export const linearFloat32Operation = declareOperation<NoAttributes>({
+  operation: 'linear in float32',
+  kernels: [XgLinear],
+  differentiable: ['x', 'weight'],
+  usesMatmulPrecision: true,
+  cases: [
+    linearCase(1, 64, 33),
+    linearCase(9, 72, 131),
+    { ...linearCase(20, 200, 258), large: true },
+    linearCase(33, 65, 17),
+  ],
+  benchmark: () => linearCase(32, 256, 4096),
+  run: ({ x, weight }) => [linear(x, weight, { float32Output: true })],
+  reference: ({ x, weight }) => [referenceLinear(x, weight)],
+  failures: [
+    {
+      name: 'a transposed weight',
+      call: () => linear(zeros([2, 4]), zeros([4, 3]), { float32Output: true }),
+      code: 'WRONG_SHAPE',
+    },
+  ],
+});
+
 function linearAddCase(tokens: number, input: number, output: number): OperationCase<NoAttributes> {
   const { name, inputs } = linearCase(tokens, input, output);
   return { name, inputs: { ...inputs, residual: normal([tokens, output], 3) }, attributes: {} };
@@ -72,7 +99,9 @@ export const linearAddOperation = declareOperation<NoAttributes>({
     linearAddCase(1, 1, 1),
     linearAddCase(7, 5, 3),
     linearAddCase(2, 64, 17),
+    linearAddCase(9, 200, 129),
     linearAddCase(32, 264, 70),
+    { ...linearAddCase(16, 4104, 24), large: true },
     linearAddCase(33, 65, 17),
     linearAddCase(67, 128, 96),
   ],

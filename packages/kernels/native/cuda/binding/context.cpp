@@ -279,6 +279,13 @@ void Context::begin_capture() {
   matmul_workspace();
   xgen::cuda::begin_capture(stream);
   capture_pool_ = allocator.begin_private_pool();
+  capture_changes_.clear();
+}
+
+bool Context::settled(const void* data) const { return capturing() && !allocator.from_current_pool(data) && capture_changes_.count(data) == 0; }
+
+void Context::changes_in_place(const void* data) {
+  if (capturing()) capture_changes_.insert(data);
 }
 
 std::uint32_t Context::end_capture() {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <unordered_map>
+#include <unordered_set>
 #include <string>
 #include <vector>
 
@@ -90,6 +91,10 @@ class Context {
   void replay(std::uint32_t graph);
   void destroy_graph(std::uint32_t graph);
   bool capturing() const { return capture_pool_ != 0; }
+  // Whether no kernel that may still run when the next one begins writes an array's memory (FewRowsOptions): what a recorded graph reads from before
+  // the recording was written before the graph begins, unless the graph itself changes it in place, as adamW does.
+  bool settled(const void* data) const;
+  void changes_in_place(const void* data);
 
  private:
   struct Slot {
@@ -116,6 +121,7 @@ class Context {
   std::uint32_t last_graph_ = 0;
   Allocator::Pool capture_pool_ = 0;
   std::vector<StagingBlock> capture_uploads_;
+  std::unordered_set<const void*> capture_changes_;
 };
 
 // Device memory for the time of one call: the allocator hands it out again in stream order.

@@ -65,8 +65,10 @@ napi_value linear(const DeviceCall& call) {
     return nullptr;
   }
   const MatmulShape shape{rows, width, depth, false, true, depth, depth, width};
-  if (norm.data != nullptr && x.type == weight.type && multiply_few_rows(context.stream, shape, x, weight, y, {residual.data, norm, epsilon})) return nullptr;
+  const bool settled = context.settled(weight.data);
+  if (norm.data != nullptr && multiply_few_rows(context.stream, shape, x, weight, y, {residual.data, norm, epsilon, settled})) return nullptr;
   const Normalized rows_of(context, x, norm, epsilon, rows, depth);
+  if (multiply_few_rows(context.stream, shape, rows_of.x, weight, y, {residual.data, {nullptr, norm.type}, 0.0f, settled})) return nullptr;
   context.matmul.multiply(context.stream, shape, rows_of.x, weight, y, residual.data != nullptr, context.float32_products, context.matmul_workspace(),
                           residual.data);
   return nullptr;
@@ -82,9 +84,11 @@ napi_value linearSwiglu(const DeviceCall& call) {
   if (count == 0) return nullptr;
   Context& context = call.context();
   MatmulShape shape{rows, width, depth, false, true, depth, depth, width};
-  if (y.type == x.type && multiply_few_rows_gated(context.stream, shape, x, weight, y, {nullptr, norm, epsilon})) return nullptr;
+  const bool settled = context.settled(weight.data);
+  if (y.type == x.type && multiply_few_rows_gated(context.stream, shape, x, weight, y, {nullptr, norm, epsilon, settled})) return nullptr;
   const Normalized rows_of(context, x, norm, epsilon, rows, depth);
-  if (norm.data != nullptr && y.type == x.type && multiply_few_rows_gated(context.stream, shape, rows_of.x, weight, y)) return nullptr;
+  const FewRowsOptions plain = {nullptr, {nullptr, norm.type}, 0.0f, settled};
+  if (norm.data != nullptr && y.type == x.type && multiply_few_rows_gated(context.stream, shape, rows_of.x, weight, y, plain)) return nullptr;
   const Workspace both(context, product(2 * count, element_bytes(y.type)));
   const Array gate_up = {both.data(), y.type};
   shape.n = shape.row_c = 2 * width;

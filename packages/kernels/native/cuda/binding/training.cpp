@@ -87,6 +87,8 @@ napi_value adamW(const DeviceCall& call) {
     }
     tensors[i] = {static_cast<float*>(parameter.data), shadow.data, gradient.data, first.data, second.data, parameter.count, 0, decay[i],
                   gradient.type, first.type};
+    context.changes_in_place(parameter.data);
+    context.changes_in_place(shadow.data);
   }
   const std::size_t pieces = plan_adam_w(tensors.data(), count);
   const AdamWStep step{call.real(0), call.real(4), call.real(5), 0, static_cast<std::uint64_t>(call.size(6))};

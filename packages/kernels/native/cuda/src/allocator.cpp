@@ -166,6 +166,12 @@ void Allocator::retire_private_pool(Pool pool) {
   }
 }
 
+bool Allocator::from_current_pool(const void* memory) const {
+  const auto found = live_.find(const_cast<void*>(memory));
+  if (found == live_.end()) throw Error("INVALID_ARGUMENT", "This device memory is not in use.");
+  return found->second->segment->pool == current_;
+}
+
 Allocator::Statistics Allocator::statistics() const {
   Statistics result{live_bytes_, live_.size(), reserved_bytes_, peak_live_, peak_reserved_, device_allocations_, {}, {}};
   std::map<std::size_t, Holder> sizes;

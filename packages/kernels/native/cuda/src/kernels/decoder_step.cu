@@ -202,7 +202,7 @@ int shift_of(std::size_t block_size) {
 
 template <unsigned Rows, unsigned Size>
 void run(Stream stream, const Call& call, std::size_t shared_bytes) {
-  launch_following(Follow::together, kName, decoder_step_kernel<Rows, Size>, static_cast<unsigned>(grid_blocks()), kWarps * kWarp, shared_bytes, stream, call);
+  launch_following(Follow::together, 1, kName, decoder_step_kernel<Rows, Size>, static_cast<unsigned>(grid_blocks()), kWarps * kWarp, shared_bytes, stream, call);
 }
 template <unsigned Size>
 void run_rows(Stream stream, const Call& call, std::size_t shared_bytes) {

@@ -16,6 +16,7 @@
 // Otherwise x comes through the first-level cache, each warp's next chunk while it works on one.
 #include <algorithm>
 
+#include "few_rows_hopper.h"
 #include "mma.h"
 #include "xgen/cuda/matmul.h"
 
@@ -266,12 +267,22 @@ bool run(Stream stream, FewRows a, std::size_t blocks_a_processor) {
 
 bool aligned(const void* pointer, std::size_t row) { return reinterpret_cast<std::uintptr_t>(pointer) % 16 == 0 && row % kChunk == 0; }
 
-bool takes(const MatmulShape& shape, const ConstArray& x, const ConstArray& weight, const FewRowsOptions& options) {
-  const std::size_t most = shape.k > kDeep || options.norm.data != nullptr ? kMostDeepRows : kMostRows;
+// What any kernel here wants.
+bool suits(const MatmulShape& shape, const ConstArray& x, const ConstArray& weight) {
   return x.type == ElementType::bfloat16 && weight.type == ElementType::bfloat16 && !shape.transposed_a && shape.transposed_b && shape.batch == 1 &&
-         shape.m > 0 && shape.m <= most && shape.n > 0 && shape.n <= (std::size_t{1} << 30) && shape.k > 0 && shape.k % kChunk == 0 &&
-         shape.k <= (std::size_t{1} << 30) && aligned(x.data, shape.row_a) && aligned(weight.data, shape.row_b) &&
-         (options.norm.data == nullptr || (aligned(options.norm.data, 0) && shape.k <= kDeep));
+         shape.m > 0 && shape.m <= kMostRows && shape.n > 0 && shape.n <= (std::size_t{1} << 30) && shape.k > 0 && shape.k % kChunk == 0 &&
+         shape.k <= (std::size_t{1} << 30) && aligned(x.data, shape.row_a) && aligned(weight.data, shape.row_b);
+}
+
+// Whether the kernel of this file takes it.
+bool takes(const MatmulShape& shape, const FewRowsOptions& options) {
+  const bool norm = options.norm.data != nullptr;
+  if (norm && (!aligned(options.norm.data, 0) || shape.k > kDeep)) return false;
+  return shape.m <= (shape.k > kDeep || norm ? kMostDeepRows : kMostRows);
+}
+
+bool hopper_takes(const MatmulShape& shape, const FewRowsOptions& options, bool gated) {
+  return options.norm.data == nullptr && few_rows_hopper_takes(shape, gated);
 }
 
 FewRows arguments(const MatmulShape& shape, ConstArray x, ConstArray weight, Array y, const FewRowsOptions& options) {
@@ -282,7 +293,12 @@ FewRows arguments(const MatmulShape& shape, ConstArray x, ConstArray weight, Arr
 }  // namespace
 
 bool multiply_few_rows(Stream stream, const MatmulShape& shape, ConstArray a, ConstArray b, Array c, const FewRowsOptions& options) {
-  if (!takes(shape, a, b, options)) return false;
+  if (!suits(shape, a, b)) return false;
+  if (hopper_takes(shape, options, false)) {
+    few_rows_hopper(stream, shape, a.data, b.data, c, options, false);
+    return true;
+  }
+  if (!takes(shape, options)) return false;
   const FewRows given = arguments(shape, a, b, c, options);
   // Two groups a tile halve what is read of x; with one there are twice the tiles to go round.
   if (shape.n >= 2 * 2 * kGroup * multiprocessors() && run<2, false>(stream, given, 1)) return true;
@@ -290,7 +306,12 @@ bool multiply_few_rows(Stream stream, const MatmulShape& shape, ConstArray a, Co
 }
 
 bool multiply_few_rows_gated(Stream stream, const MatmulShape& shape, ConstArray a, ConstArray b, Array c, const FewRowsOptions& options) {
-  return takes(shape, a, b, options) && run<2, true>(stream, arguments(shape, a, b, c, options), 1);
+  if (!suits(shape, a, b)) return false;
+  if (hopper_takes(shape, options, true)) {
+    few_rows_hopper(stream, shape, a.data, b.data, c, options, true);
+    return true;
+  }
+  return takes(shape, options) && run<2, true>(stream, arguments(shape, a, b, c, options), 1);
 }
 
 }  // namespace xgen::cuda

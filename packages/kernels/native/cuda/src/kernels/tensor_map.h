@@ -34,16 +34,16 @@ inline bool on_hopper() {
   return hopper;
 }
 
-// A matrix [rows, columns] of bf16 with `stride` elements a row, copied in boxes that are swizzled by the bytes of their rows: 128 or 64.
+// A matrix [rows, columns] of bf16 with `stride` elements a row, copied in boxes that are swizzled by the bytes of their rows: 128 or 64. `promotion`:
+// what the second-level cache fetches at once.
 inline CUtensorMap tensor_map(const char* name, const void* data, std::size_t rows, std::size_t columns, std::size_t stride, unsigned box_columns,
-                              unsigned box_rows) {
+                              unsigned box_rows, CUtensorMapL2promotion promotion = CU_TENSOR_MAP_L2_PROMOTION_L2_256B) {
   CUtensorMap map;
   const cuuint64_t sizes[] = {columns, rows}, strides[] = {stride * 2};
   const cuuint32_t box[] = {box_columns, box_rows}, steps[] = {1, 1};
   const CUtensorMapSwizzle swizzle = box_columns * 2 == 128 ? CU_TENSOR_MAP_SWIZZLE_128B : CU_TENSOR_MAP_SWIZZLE_64B;
   const CUresult status = encode_tensor_map()(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, const_cast<void*>(data), sizes, strides, box, steps,
-                                              CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
-                                              CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+                                              CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle, promotion, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (status != CUDA_SUCCESS) fail_launch(name, "a matrix cannot be described to the copy engine");
   return map;
 }

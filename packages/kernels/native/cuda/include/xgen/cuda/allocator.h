@@ -62,6 +62,8 @@ class Allocator {
   void end_private_pool();
   // What is free in it joins the common pool at once, what is live when it is released.
   void retire_private_pool(Pool pool);
+  // Whether what `allocate` returned, and nobody has released, came from the pool that requests are served from now.
+  bool from_current_pool(const void* memory) const;
 
   Statistics statistics() const;
   void reset_peaks();

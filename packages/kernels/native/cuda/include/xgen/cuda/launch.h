@@ -35,7 +35,8 @@ bool launches_overlap();
 // How a kernel follows the one before it on its stream: when that one has ended, or, on devices that can, as soon as all of that one's
 // blocks have called allow_next() or ended. A kernel that is launched `early` calls wait_for_previous() in every thread (device.h)
 // before it reads or writes device memory; until then it may compute addresses and ask for memory to be brought into the
-// second-level cache, which is coherent, and may read past the first-level cache what only leads to such requests. Every block waits, so a kernel that has ended has all earlier ones behind it. One that is
+// second-level cache, which is coherent, and may read past the first-level cache what only leads to such requests, or
+// what its caller says is settled. Every block waits, so a kernel that has ended has all earlier ones behind it. One that is
 // launched `together` begins when the one before has ended, and only where all of its blocks run at the same time: they may wait for each other.
 enum class Follow { ended, early, together };
 
@@ -44,10 +45,10 @@ enum class Follow { ended, early, together };
 // need it. Where many blocks stream through, the driver chooses.
 constexpr std::size_t kFewBlocks = 4;  // a processor
 
-// Runs kernel<<<grid, threads, shared_bytes, stream>>>(args...); an empty grid is nothing to do.
+// Runs kernel<<<grid, threads, shared_bytes, stream>>>(args...), each `cluster` neighbouring blocks as a cluster; an empty grid is nothing to do.
 template <class... P, class... A>
-void launch_following([[maybe_unused]] Follow follow, const char* operation, void (*kernel)(P...), dim3 grid, unsigned threads,
-                      std::size_t shared_bytes, Stream stream, A&&... args) {
+void launch_following([[maybe_unused]] Follow follow, [[maybe_unused]] unsigned cluster, const char* operation, void (*kernel)(P...), dim3 grid,
+                      unsigned threads, std::size_t shared_bytes, Stream stream, A&&... args) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
   std::tuple<P...> values(static_cast<P>(std::forward<A>(args))...);
 #ifdef XGEN_CUDA_EMULATION
@@ -69,7 +70,7 @@ void launch_following([[maybe_unused]] Follow follow, const char* operation, voi
           configuration.blockDim = dim3(threads);
           configuration.dynamicSmemBytes = shared_bytes;
           configuration.stream = static_cast<cudaStream_t>(stream);
-          cudaLaunchAttribute attributes[2] = {};
+          cudaLaunchAttribute attributes[3] = {};
           configuration.attrs = attributes;
           if (follow == Follow::early && launches_overlap()) {
             attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
@@ -86,6 +87,12 @@ void launch_following([[maybe_unused]] Follow follow, const char* operation, voi
             attributes[0].val.cooperative = 1;
             configuration.numAttrs = 1;
           }
+          if (cluster > 1) {
+            cudaLaunchAttribute& attribute = attributes[configuration.numAttrs++];
+            attribute.id = cudaLaunchAttributeClusterDimension;
+            attribute.val.clusterDim.x = cluster;
+            attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
+          }
           return cudaLaunchKernelExC(&configuration, function, pointers);
         },
         values);
@@ -99,12 +106,18 @@ void launch_following([[maybe_unused]] Follow follow, const char* operation, voi
 template <class... P, class... A>
 void launch(const char* operation, void (*kernel)(P...), dim3 grid, unsigned threads, std::size_t shared_bytes, Stream stream,
             A&&... args) {
-  launch_following(Follow::ended, operation, kernel, grid, threads, shared_bytes, stream, std::forward<A>(args)...);
+  launch_following(Follow::ended, 1, operation, kernel, grid, threads, shared_bytes, stream, std::forward<A>(args)...);
 }
 template <class... P, class... A>
 void launch_early(const char* operation, void (*kernel)(P...), dim3 grid, unsigned threads, std::size_t shared_bytes, Stream stream,
                   A&&... args) {
-  launch_following(Follow::early, operation, kernel, grid, threads, shared_bytes, stream, std::forward<A>(args)...);
+  launch_following(Follow::early, 1, operation, kernel, grid, threads, shared_bytes, stream, std::forward<A>(args)...);
+}
+
+template <class... P, class... A>
+void launch_clusters_early(const char* operation, void (*kernel)(P...), dim3 grid, unsigned cluster, unsigned threads, std::size_t shared_bytes,
+                           Stream stream, A&&... args) {
+  launch_following(Follow::early, cluster, operation, kernel, grid, threads, shared_bytes, stream, std::forward<A>(args)...);
 }
 
 constexpr std::size_t divide_up(std::size_t a, std::size_t b) { return (a + b - 1) / b; }

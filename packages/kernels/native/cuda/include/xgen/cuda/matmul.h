@@ -28,11 +28,14 @@ struct FewRowsOptions {
   // rms_norm does: at most 8 rows then, and k at most 4,096.
   ConstArray norm = {nullptr, ElementType::float32};
   float epsilon = 0.0f;
+  // Whether no kernel queued before that may still run when this one begins (launch.h) writes b: then the kernel reads b before those have ended.
+  bool settled = false;
 };
 
-// Products with few rows in a and b [n,k] stored transposed, as decoding has them, by a kernel that reads b once at the memory's speed
-// (src/kernels/few_rows_product.cu). False, with nothing queued, where it does not take the shape or the types: it wants a and b in
-// bfloat16, at most 32 rows (8 where k is above 4,096), k and the strides of rows multiples of 8, and no batch. A row of c depends on no other row.
+// Products with few rows in a and b [n,k] stored transposed, as decoding has them, by kernels that read b once at the memory's speed
+// (src/kernels/few_rows_product.cu and few_rows_hopper.cu). False, with nothing queued, where they do not take the shape or the types: they want a and b in
+// bfloat16, at most 32 rows (8 where k is above 4,096 and the device no Hopper), k and the strides of rows multiples of 8, and no batch. A row of c depends
+// on no other row, but up to 8 rows may have other bits than 9 and more.
 // Gated: b is [2n,k], gates first, and c = silu(gate) * up, bit by bit what the product and swiglu would give.
 bool multiply_few_rows(Stream stream, const MatmulShape& shape, ConstArray a, ConstArray b, Array c, const FewRowsOptions& options = {});
 bool multiply_few_rows_gated(Stream stream, const MatmulShape& shape, ConstArray a, ConstArray b, Array c, const FewRowsOptions& options = {});
