@@ -230,6 +230,8 @@ const Register registrations[] = {
     {"decoder step: four rows, heads of 128", [](Context& c) { step_case(c, {{8, 1, 128, 0.09f}, 64, 64, 16, 2, 16, f32, f32}, {3, 17, 140, 64}); }},
     {"decoder step: rows of several pieces", [](Context& c) { step_case(c, {{2, 1, 64, 0.125f}, 2064, 4224, 16, 1, 16, f32, f32}, {20}); }},
     {"decoder step: rows of several pieces, three rows", [](Context& c) { step_case(c, {{34, 2, 64, 0.125f}, 64, 2304, 16, 1, 16, f32, f32}, {20, 5, 9}); }},
+    {"decoder step: more keys than are looked up at once", [](Context& c) { step_case(c, {{8, 8, 64, 0.125f}, 64, 64, 16, 1, 16, f32, f32}, {1100}); }},
+    {"decoder step: products cut into several", [](Context& c) { step_case(c, {{2, 1, 64, 0.125f}, 64, 1200, 2500, 1, 16, f32, f32}, {9, 40}); }},
     {"decoder step: a slot outside the cache", [](Context& c) { wrong_case(c, DeviceError::slots, [](Batch& b) { b.slots[1] = 100000; }); }},
     {"decoder step: a negative slot", [](Context& c) { wrong_case(c, DeviceError::slots, [](Batch& b) { b.slots[0] = -2; }); }},
     {"decoder step: a context longer than its table", [](Context& c) { wrong_case(c, DeviceError::context_lengths, [](Batch& b) { b.contexts[1] = 100000; }); }},

@@ -9,7 +9,6 @@
 
 namespace xgen::cuda::decoder {
 
-constexpr unsigned kWarps = 8;
 constexpr unsigned kChunks = kPiece / (kWarp * kVector);  // 16-byte parts of a piece, of a lane
 
 // As it would be after being stored.
@@ -32,59 +31,115 @@ struct Sums {
     return threadIdx.x / 4 % 2 == 0 ? even : odd;
   }
 };
-// The parts added up, to lane 0: they stand at 9 t and 9 t + 4.
-__device__ __forceinline__ float add_parts(float part) {
-  part += __shfl_xor_sync(kFullMask, part, 4);
-  part += __shfl_xor_sync(kFullMask, part, 9);
-  return part + __shfl_xor_sync(kFullMask, part, 18);
-}
+constexpr unsigned kParts = 8;  // of a dot product, of as many lanes
 
 template <unsigned Rows, unsigned Size>
 struct Block {
-  static constexpr unsigned kThreads = kWarps * kWarp;
   static constexpr unsigned kKept = 2;  // parts of a row of the stream that stay in registers while it is normalised
   const Call& a;
-  const Share* shares;
   bfloat16* x;     // [Rows][depth]
-  float* sums;     // [pair of pieces][Rows][2]
+  float* sums;     // [pair of pieces][Rows][kParts][2]
   float* scratch;  // [kWarps][Rows]
   Ring ring;
-  Cursor<kWarps> next;  // what the ring is filled with
-  unsigned index;       // of the warp's next pair in its product
+  unsigned index;  // of the warp's next pair in its product
 
-  // x = rows of `from`.
+  // x = rows of `from`, which blocks are publishing.
   __device__ __forceinline__ void load(const bfloat16* from, unsigned depth) {
-    const unsigned pieces = a.rows * depth / kVector;
-#pragma unroll 4
-    for (unsigned i = threadIdx.x; i < pieces; i += kThreads) store_aligned(x + i * kVector, load_shared(from + i * kVector));
-    __syncthreads();
+    constexpr unsigned kTogether = 4;
+    const unsigned parts = a.rows * depth / kVector;
+    for (unsigned first = threadIdx.x; first < parts; first += kTogether * kThreads) {
+      uint4 part[kTogether];
+      bool lacks[kTogether];
+#pragma unroll
+      for (unsigned k = 0; k < kTogether; k++) lacks[k] = first + k * kThreads < parts;
+      await([&] {
+#pragma unroll
+        for (unsigned k = 0; k < kTogether; k++) {
+          if (lacks[k]) part[k] = look4(from + (first + k * kThreads) * kVector);
+        }
+        bool there = true;
+#pragma unroll
+        for (unsigned k = 0; k < kTogether; k++) {
+          lacks[k] = lacks[k] && lacks_bfloat16(part[k]);
+          there = there && !lacks[k];
+        }
+        return there;
+      });
+#pragma unroll
+      for (unsigned k = 0; k < kTogether; k++) {
+        if (first + k * kThreads < parts) store_aligned(x + (first + k * kThreads) * kVector, part[k]);
+      }
+    }
+    XGEN_SYNC_WORKERS();
   }
 
-  // A norm's weight, as far as it stays in registers: loaded before the barrier that the stream waits for.
+  // A norm's weight as it lies in memory, as far as it stays in registers: loaded before the stream is waited for, and nothing waits for it before it is used.
   struct Norm {
-    Floats8 kept[kKept];
+    uint4 kept[kKept][2];
   };
   __device__ __forceinline__ unsigned part_at(unsigned k) const { return (k * kThreads + threadIdx.x) * kVector; }
   __device__ __forceinline__ Norm norm_of(const void* weight) const {
+    const bool narrow = a.norm_type == ElementType::bfloat16;
     Norm norm;
 #pragma unroll
-    for (unsigned k = 0; k < kKept; k++) norm.kept[k] = part_at(k) < a.width ? load8(weight, a.norm_type, part_at(k)) : Floats8{};
+    for (unsigned k = 0; k < kKept; k++) {
+      norm.kept[k][0] = norm.kept[k][1] = make_uint4(0, 0, 0, 0);
+      if (part_at(k) >= a.width) continue;
+      const unsigned char* const from = static_cast<const unsigned char*>(weight) + part_at(k) * (narrow ? sizeof(bfloat16) : sizeof(float));
+      norm.kept[k][0] = load_aligned<uint4>(from);
+      if (!narrow) norm.kept[k][1] = load_aligned<uint4>(from + sizeof(uint4));
+    }
     return norm;
   }
+  __device__ __forceinline__ Floats8 norm_part(const Norm& norm, unsigned k) const {
+    const uint4 &low = norm.kept[k][0], &high = norm.kept[k][1];
+    if (a.norm_type == ElementType::bfloat16) return unpack8(Packed8<bfloat16>{low});
+    return {{__uint_as_float(low.x), __uint_as_float(low.y), __uint_as_float(low.z), __uint_as_float(low.w), __uint_as_float(high.x), __uint_as_float(high.y),
+             __uint_as_float(high.z), __uint_as_float(high.w)}};
+  }
 
-  // x = rows of the stream over their root mean square, times the norm's weight.
-  __device__ __forceinline__ void load_normalized(const bfloat16* from, const void* weight, const Norm& norm) {
+  // x = rows of the stream over their root mean square, times the norm's weight. `given`: nobody publishes it, and it may hold any bits.
+  __device__ __forceinline__ void load_normalized(const bfloat16* from, const void* weight, bool given) {
     const unsigned warp = threadIdx.x / kWarp;
+    const Norm norm = norm_of(weight);
     Packed8<bfloat16> kept[Rows][kKept];
+    bool lacks[Rows][kKept];
     float squares[Rows] = {};
 #pragma unroll
     for (unsigned k = 0; k < kKept; k++) {
 #pragma unroll
       for (unsigned r = 0; r < Rows; r++) {
         kept[r][k] = {};
-        if (part_at(k) < a.width && r < a.rows) kept[r][k].a = load_shared(from + r * a.width + part_at(k));
+        lacks[r][k] = part_at(k) < a.width && r < a.rows;
       }
     }
+    await([&] {
+#pragma unroll
+      for (unsigned k = 0; k < kKept; k++) {
+#pragma unroll
+        for (unsigned r = 0; r < Rows; r++) {
+          if (lacks[r][k]) kept[r][k].a = look4(from + r * a.width + part_at(k));
+        }
+      }
+      bool there = true;
+#pragma unroll
+      for (unsigned k = 0; k < kKept; k++) {
+#pragma unroll
+        for (unsigned r = 0; r < Rows; r++) {
+          lacks[r][k] = lacks[r][k] && !given && lacks_bfloat16(kept[r][k].a);
+          there = there && !lacks[r][k];
+        }
+      }
+      return there;
+    });
+    const auto rest = [&](unsigned r, unsigned at) {
+      Packed8<bfloat16> part;
+      await([&] {
+        part.a = look4(from + r * a.width + at);
+        return given || !lacks_bfloat16(part.a);
+      });
+      return part;
+    };
     const auto square = [&](const Packed8<bfloat16>& part, float& sum) {
       const Floats8 own = unpack8(part);
 #pragma unroll
@@ -95,10 +150,11 @@ struct Block {
 #pragma unroll
       for (unsigned r = 0; r < Rows; r++) square(kept[r][k], squares[r]);
     }
+#pragma unroll 1
     for (unsigned at = part_at(kKept); at < a.width; at += kThreads * kVector) {
 #pragma unroll
       for (unsigned r = 0; r < Rows; r++) {
-        if (r < a.rows) square({load_shared(from + r * a.width + at)}, squares[r]);
+        if (r < a.rows) square(rest(r, at), squares[r]);
       }
     }
 #pragma unroll
@@ -106,7 +162,7 @@ struct Block {
       squares[r] = warp_reduce(squares[r], Add{});
       if (threadIdx.x % kWarp == 0) scratch[warp * Rows + r] = squares[r];
     }
-    __syncthreads();
+    XGEN_SYNC_WORKERS();
     float inverse[Rows];
 #pragma unroll
     for (unsigned r = 0; r < Rows; r++) {
@@ -123,24 +179,27 @@ struct Block {
     };
 #pragma unroll
     for (unsigned k = 0; k < kKept; k++) {
+      if (part_at(k) >= a.width) break;
+      const Floats8 w = norm_part(norm, k);
 #pragma unroll
       for (unsigned r = 0; r < Rows; r++) {
-        if (part_at(k) < a.width && r < a.rows) put(r, part_at(k), kept[r][k], norm.kept[k]);
+        if (r < a.rows) put(r, part_at(k), kept[r][k], w);
       }
     }
+#pragma unroll 1
     for (unsigned at = part_at(kKept); at < a.width; at += kThreads * kVector) {
       const Floats8 w = load8(weight, a.norm_type, at);
 #pragma unroll
       for (unsigned r = 0; r < Rows; r++) {
-        if (r < a.rows) put(r, at, {load_shared(from + r * a.width + at)}, w);
+        if (r < a.rows) put(r, at, rest(r, at), w);
       }
     }
-    __syncthreads();
+    XGEN_SYNC_WORKERS();
   }
 
   // The warp's pairs of pieces of a product, times x, into sums.
   __device__ __forceinline__ void multiply(const Product& product) {
-    const unsigned lane = threadIdx.x % kWarp, total = product.pairs(), elements = product.elements;
+    const unsigned lane = threadIdx.x % kWarp, total = product.pairs, elements = product.elements;
     constexpr bool kHeld = Rows <= 2;  // x stays in registers while pieces are of one part of a row
     uint4 held[kHeld ? kChunks : 1][Rows];
     unsigned segment = product.segments == 1 ? 0 : index % product.segments;
@@ -158,26 +217,32 @@ struct Block {
       }
     };
     load_all();
-    float parts[Rows][2] = {};  // of the pair before
-    unsigned before = ~0u;
-    const auto finish = [&] {
+    // Past a piece's end x is 0, and the weights are any of the piece.
+    unsigned places[kChunks];
 #pragma unroll
-      for (unsigned r = 0; r < Rows; r++) {
-        const float2 both = make_float2(add_parts(parts[r][0]), add_parts(parts[r][1]));
-        if (lane == 0) store_aligned(sums + (before * Rows + r) * 2, both);
-      }
+    for (unsigned i = 0; i < kChunks; i++) places[i] = (i * kWarp + lane) * kVector < elements ? (i * kWarp + lane) * kVector : 0;
+    // The parts are added up after the product: shuffles here would stand in line behind all warps' reads of weights. A pair's parts are stored while the
+    // next one is read.
+    Sums own[Rows];
+    float* before = nullptr;
+    const auto finish = [&] {
+      if (before == nullptr || lane % 4 != lane / 8) return;
+#pragma unroll
+      for (unsigned r = 0; r < Rows; r++) store_aligned(before + r * kParts * 2, make_float2(own[r].part(0), own[r].part(1)));
     };
+#pragma unroll 1
     for (; index < total; index += kWarps) {
-      const bfloat16* const pair = ring.front() + lane * kVector;
+      const bfloat16* const pair = ring.front();
       uint4 w[kChunks][2];
 #pragma unroll
       for (unsigned i = 0; i < kChunks; i++) {
-        const bool there = elements == kPiece || (i * kWarp + lane) * kVector < elements;
 #pragma unroll
-        for (unsigned k = 0; k < 2; k++) w[i][k] = there ? load_aligned<uint4>(pair + k * kPiece + i * kWarp * kVector) : make_uint4(0, 0, 0, 0);
+        for (unsigned k = 0; k < 2; k++) w[i][k] = load_aligned<uint4>(pair + k * kPiece + places[i]);
       }
-      if (before != ~0u) finish();
-      Sums own[Rows];
+      ring.release();
+      finish();
+#pragma unroll
+      for (unsigned r = 0; r < Rows; r++) own[r] = {};
 #pragma unroll
       for (unsigned i = 0; i < kChunks; i++) {
         uint4 part[Rows];
@@ -185,59 +250,66 @@ struct Block {
 #pragma unroll
         for (unsigned r = 0; r < Rows; r++) own[r].add(i, w[i][0], w[i][1], kHeld ? held[kHeld ? i : 0][r] : part[r]);
       }
-      if (next.there()) {
-        ring.fill(ring.slot, next);
-        next.advance(a, shares);
-      }
-      ring.next();
-#pragma unroll
-      for (unsigned r = 0; r < Rows; r++) {
-        parts[r][0] = own[r].part(0);
-        parts[r][1] = own[r].part(1);
-      }
-      before = index;
+      before = sums + (index * Rows * kParts + lane / 4) * 2;
       if (segment_step != 0) {
         segment += segment_step;
         if (segment >= product.segments) segment -= product.segments;
         load_all();
       }
     }
-    if (before != ~0u) finish();
+    finish();
     index -= total;
-    __syncthreads();
+    XGEN_SYNC_WORKERS();
   }
 
-  // The dot product of a row of x with the first or second row of pair `pair` (of rows).
-  __device__ __forceinline__ float sum_of(const Product& product, unsigned pair, unsigned which, unsigned row) const {
-    float sum = 0.0f;
-    for (unsigned s = 0; s < product.segments; s++) sum += sums[((pair * product.segments + s) * Rows + row) * 2 + which];
-    return sum;
+  // Eight threads add up a pair of rows of weights, two of which have a result then, or one where the product is gated.
+  struct Item {
+    unsigned row, pair, output;  // output: in the share
+    bool there, mine;
+  };
+  __device__ __forceinline__ Item item_of(const Product& product, unsigned first) const {
+    const unsigned pairs = product.row_pairs(), item = first + threadIdx.x / kParts, part = threadIdx.x % kParts;
+    Item i;
+    i.there = item < pairs * a.rows;
+    i.row = Rows == 1 ? 0 : item / pairs;
+    i.pair = item - i.row * pairs;
+    i.output = product.gated ? i.pair : 2 * i.pair + part;
+    i.mine = i.there && part < (product.gated ? 1 : 2) && i.output < product.count;
+    return i;
   }
-  // Calls f(row, output, its place in the share, f's number for this thread) for all of the block's results.
+  // What a thread's first result is added to, asked for before the product is multiplied.
+  __device__ __forceinline__ std::uint16_t residual_of(const Product& product, const bfloat16* stream) const {
+    const Item item = item_of(product, 0);
+    return stream != nullptr && item.mine ? load_again(stream + std::size_t{item.row} * a.width + product.first + item.output) : std::uint16_t{0};
+  }
+  // Calls f(row, output, result, gate) for all of the block's results; where the product is gated, the result is of the second row of weights. To the
+  // others `stream`, if there is one, is added.
   template <class F>
-  __device__ __forceinline__ void results(const Product& product, F&& f) const {
-    const unsigned count = product.share.count;
-    for (unsigned k = threadIdx.x; k < count * a.rows; k += kThreads) {
-      const unsigned row = Rows == 1 ? 0 : k / count, i = k - row * count;
-      f(row, product.share.first + i, i);
+  __device__ __forceinline__ void results(const Product& product, const bfloat16* stream, std::uint16_t first_residual, F&& f) const {
+#pragma unroll 1
+    for (unsigned first = 0; first < product.row_pairs() * a.rows; first += kThreads / kParts) {
+      const Item item = item_of(product, first);
+      float2 sum = make_float2(0.0f, 0.0f);
+      if (item.there) {
+        const float* from = sums + ((item.pair * product.segments * Rows + item.row) * kParts + threadIdx.x % kParts) * 2;
+#pragma unroll 1
+        for (unsigned s = 0; s < product.segments; s++, from += Rows * kParts * 2) {
+          const float2 part = load_aligned<float2>(from);
+          sum.x += part.x;
+          sum.y += part.y;
+        }
+      }
+      sum.x = warp_reduce<kParts>(sum.x, Add{});
+      sum.y = warp_reduce<kParts>(sum.y, Add{});
+      if (!item.mine) continue;
+      float result = product.gated || threadIdx.x % kParts == 1 ? sum.y : sum.x;
+      if (stream != nullptr) {
+        const std::uint16_t residual = first == 0 ? first_residual : load_again(stream + std::size_t{item.row} * a.width + product.first + item.output);
+        result += to_float(bfloat16{residual});
+      }
+      f(item.row, product.first + item.output, result, sum.x);
     }
-  }
-  // stream + the product, whose first results' part of the stream is loaded before it is multiplied.
-  __device__ __forceinline__ void multiply_residual(const Product& product, const bfloat16* stream) {
-    const unsigned count = product.share.count;
-    const auto at = [&](unsigned row, unsigned output) { return std::size_t{row} * a.width + output; };
-    float first = 0.0f;
-    if (threadIdx.x < count * a.rows) {
-      const unsigned row = Rows == 1 ? 0 : threadIdx.x / count;
-      first = load_shared_value(stream + at(row, product.share.first + threadIdx.x - row * count));
-    }
-    multiply(product);
-    bool early = true;
-    results(product, [&](unsigned row, unsigned output, unsigned i) {
-      const float residual = early ? first : load_shared_value(stream + at(row, output));
-      early = false;
-      from_float(sum_of(product, i / 2, i % 2, row) + residual, a.residual[at(row, output)]);
-    });
+    published();
   }
 };
 

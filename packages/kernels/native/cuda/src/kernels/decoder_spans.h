@@ -1,147 +1,89 @@
-// How the attention of a decoding step (decoder_step.cu) splits contexts over blocks, how readers merge the splits, and what is brought into the
-// second-level cache for it.
+// How the attention of a decoding step (decoder_step.cu) splits contexts over blocks, and what is brought into the second-level cache for it.
 #pragma once
 
-#include "decoder_stream.h"
+#include "decoder_exchange.h"
 
 namespace xgen::cuda::decoder {
 
-constexpr unsigned kLeastKeys = 128;  // of a split at least
-constexpr unsigned kMostKeys = 384;   // of a split, before there are more splits than readers merge
-constexpr unsigned kMergedByReaders = 4;  // splits
+constexpr unsigned kLeastKeys = 128;        // of a split at least
 constexpr unsigned kPrefetchedKeys = 1024;  // of a split, that are brought into the second-level cache early
-constexpr unsigned kLine = 128;  // bytes
+constexpr unsigned kLine = 128;             // bytes
 
-// The caches' row of a position, or -1 where the table is wrong, which `wrong(block of the sequence, entry)` is told.
-template <class Wrong>
-__device__ __forceinline__ int cache_row(const Call& a, unsigned sequence, unsigned position, Wrong&& wrong) {
+// The caches' row of a position, or -1 where the table is wrong, which the flag is told.
+__device__ __forceinline__ int cache_row(const Call& a, unsigned sequence, unsigned position) {
   const unsigned block = a.block_shift >= 0 ? position >> a.block_shift : position / a.block_size;
-  const std::int32_t entry = a.block_tables[std::size_t{sequence} * a.max_blocks + block];
+  const std::size_t at = std::size_t{sequence} * a.max_blocks + block;
+  const std::int32_t entry = a.block_tables[at];
   if (entry < 0 || static_cast<unsigned>(entry) >= a.cache_blocks) {
-    wrong(block, entry);
+    report(a.pages_error, DeviceError::block_tables, static_cast<std::int64_t>(at), entry);
     return -1;
   }
   return static_cast<int>(static_cast<unsigned>(entry) * a.block_size + (position - block * a.block_size));
 }
-__device__ __forceinline__ int cache_row(const Call& a, unsigned sequence, unsigned position) {
-  return cache_row(a, sequence, position, [](unsigned, std::int32_t) {});
-}
 
-// How a row's context is split: `used` spans of `length` positions. Up to kMergedByReaders of them whoever reads the result merges; else the block of
-// a row and key-value head that is done last.
+// How a row's context is split: `used` spans of `length` positions.
 struct Span {
   unsigned context, length, used;
-  bool bad;
-  __device__ __forceinline__ bool merged() const { return used == 1 || used > kMergedByReaders; }  // `attended` has the result
+  std::int32_t slot;  // of the new token, or kUnused where there is none
+  bool append;        // no later row has the same slot
+  bool fresh;         // the table has the slot as the last position
 };
 template <unsigned Stride>
 __device__ __forceinline__ Span span_of(const Call& a, unsigned row) {
-  const std::int32_t given = a.context_lengths[row];
+  const std::int32_t given = a.context_lengths[row], slot = a.slots[row];
   const bool bad = given != kUnused && (given < 1 || static_cast<unsigned>(given) > a.max_blocks * a.block_size);
+  const bool slot_good = slot >= 0 && static_cast<unsigned>(slot) < a.cache_blocks * a.block_size;
+  if (blockIdx.x == 0 && bad) report(a.pages_error, DeviceError::context_lengths, row, given);
+  if (blockIdx.x == 0 && !slot_good && slot != kUnused) report(a.slots_error, DeviceError::slots, row, slot);
+  bool append = slot_good;
+  for (unsigned later = row + 1; later < a.rows; later++) append = append && a.slots[later] != slot;
   const unsigned context = given == kUnused || bad ? 0 : static_cast<unsigned>(given);
-  const auto length_of = [&](unsigned splits) {
-    const unsigned length = ((context + splits - 1) / splits + Stride - 1) / Stride * Stride;
-    return length < kLeastKeys ? kLeastKeys : length;
-  };
-  unsigned length = length_of(a.splits < kMergedByReaders ? a.splits : kMergedByReaders);
-  if (length > kMostKeys) length = length_of(a.splits);
-  return {context, length, context > 0 ? (context + length - 1) / length : 1, bad};
+  const unsigned equal = ((context + a.splits - 1) / a.splits + Stride - 1) / Stride * Stride, length = equal < kLeastKeys ? kLeastKeys : equal;
+  const bool fresh = slot_good && context > 0 && cache_row(a, row, context - 1) == slot;
+  return {context, length, context > 0 ? (context + length - 1) / length : 1, slot_good ? slot : kUnused, append, fresh};
 }
 
-// What a block's first task of attention reads of every layer's caches, as far as it is brought early.
-struct Early {
-  unsigned sequence, head, begin, count;
+// A block's part of attention: some positions of a sequence, for the query heads of a key-value head, or for one of them where there are blocks enough.
+struct Task {
+  unsigned sequence, head, pair, chunk, split, begin, end;
 };
-__device__ __forceinline__ Early early_of(const Call& a, const Span* spans) {
-  const unsigned pairs = a.rows * a.heads.key_value_heads, pair = blockIdx.x % pairs, split = blockIdx.x / pairs, sequence = pair / a.heads.key_value_heads;
-  const Span& span = spans[sequence];
-  const unsigned begin = split * span.length;
-  if (split >= span.used || begin >= span.context) return {};
-  const unsigned rest = span.context - begin, most = span.length < kPrefetchedKeys ? span.length : kPrefetchedKeys;
-  return {sequence, pair % a.heads.key_value_heads, begin, rest < most ? rest : most};
+__device__ __forceinline__ bool task_of(const Call& a, const Span* spans, unsigned chunks, unsigned number, Task& task) {
+  const unsigned pairs = a.rows * a.heads.key_value_heads;
+  task.pair = number % pairs;
+  task.chunk = number / pairs % chunks;
+  task.split = number / pairs / chunks;
+  task.sequence = task.pair / a.heads.key_value_heads;
+  task.head = task.pair % a.heads.key_value_heads;
+  const Span& span = spans[task.sequence];
+  if (task.split >= span.used) return false;
+  task.begin = task.split * span.length;
+  task.end = task.begin + span.length < span.context ? task.begin + span.length : span.context;
+  return true;
 }
-// Their rows, once: looking them up takes longer than asking for them.
-template <unsigned Warps>
-__device__ __forceinline__ void find_early(const Call& a, const Early& early, int* rows) {
-  for (unsigned i = threadIdx.x; i < early.count; i += Warps * kWarp) rows[i] = cache_row(a, early.sequence, early.begin + i);
-}
-// Asks for a layer's keys, values and norms to be brought into the second-level cache: long before they are wanted, since whenever the memory is
-// asked it has megabytes of weights to bring first.
-template <unsigned Size, unsigned Warps>
-__device__ __forceinline__ void bring_early(const Call& a, unsigned layer, const Early& early, const int* rows) {
+// Asks for a layer's keys, values and norms to be brought into the second-level cache, long before they are wanted.
+template <unsigned Size>
+__device__ __forceinline__ void bring_early(const Call& a, unsigned layer, bool early, const Task& task, const int* rows) {
   constexpr unsigned kLineElements = kLine / sizeof(bfloat16);
   const DecoderLayer& weights = a.layers[layer];
-  for (unsigned i = threadIdx.x; i < 2 * early.count; i += Warps * kWarp) {
-    const int row = rows[i / 2];
-    if (row < 0) continue;
-    const bfloat16* const cache = static_cast<const bfloat16*>(i % 2 == 0 ? weights.key_cache : weights.value_cache);
-    const bfloat16* const from = cache + (std::size_t(row) * a.heads.key_value_heads + early.head) * Size;
+  if (early && task.chunk == 0) {
+    const unsigned all = task.end - task.begin, count = all < kPrefetchedKeys ? all : kPrefetchedKeys;
+#pragma unroll 1
+    for (unsigned i = threadIdx.x; i < 2 * count; i += kThreads) {
+      const int row = rows[i / 2];
+      if (row < 0) continue;
+      const bfloat16* const cache = static_cast<const bfloat16*>(i % 2 == 0 ? weights.key_cache : weights.value_cache);
+      const bfloat16* const from = cache + (std::size_t(row) * a.heads.key_value_heads + task.head) * Size;
 #pragma unroll
-    for (unsigned at = 0; at < Size; at += kLineElements) prefetch_line(from + at);
+      for (unsigned at = 0; at < Size; at += kLineElements) prefetch_line(from + at);
+    }
   }
   if (blockIdx.x != layer % gridDim.x) return;
   const unsigned norm_bytes = a.width * static_cast<unsigned>(a.norm_type == ElementType::bfloat16 ? sizeof(bfloat16) : sizeof(float));
-  for (unsigned at = threadIdx.x * kLine; at < norm_bytes; at += Warps * kWarp * kLine) {
+#pragma unroll 1
+  for (unsigned at = threadIdx.x * kLine; at < norm_bytes; at += kThreads * kLine) {
     prefetch_line(static_cast<const unsigned char*>(weights.attention_norm) + at);
     prefetch_line(static_cast<const unsigned char*>(weights.feed_forward_norm) + at);
   }
-}
-
-// Rows of attention's result, where they are in several spans merged.
-template <unsigned Size, unsigned Warps>
-__device__ __forceinline__ void load_attended(const Call& a, const Span* spans, bfloat16* x) {
-  const unsigned parts = static_cast<unsigned>(a.heads.out_row()) / kVector;
-  for (unsigned i = threadIdx.x; i < a.rows * parts; i += Warps * kWarp) {
-    const unsigned row = i / parts, column = (i - row * parts) * kVector, head = column / Size, element = column % Size;
-    const Span& span = spans[row];
-    bfloat16* const to = x + i * kVector;
-    if (span.merged()) {
-      store_aligned(to, load_shared(a.attended + i * kVector));
-      continue;
-    }
-    const unsigned pair = row * a.heads.key_value_heads + head / a.heads.group;
-    Statistic statistics[kMergedByReaders];
-    float4 low[kMergedByReaders], high[kMergedByReaders];
-#pragma unroll
-    for (unsigned k = 0; k < kMergedByReaders; k++) {
-      statistics[k] = {-infinity(), 0.0f};
-      low[k] = high[k] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-      if (k >= span.used) continue;
-      const std::size_t unit = (std::size_t{pair} * a.splits + k) * a.heads.group + head % a.heads.group;
-      statistics[k] = load_shared(a.statistics + unit);
-      low[k] = load_shared4(a.partial + unit * Size + element);
-      high[k] = load_shared4(a.partial + unit * Size + element + 4);
-    }
-    float maximum = -infinity(), sum = 0.0f;
-#pragma unroll
-    for (unsigned k = 0; k < kMergedByReaders; k++) maximum = fmaxf(maximum, statistics[k].maximum);
-    const float base = maximum == -infinity() ? 0.0f : maximum;
-    Floats8 y = {};
-#pragma unroll
-    for (unsigned k = 0; k < kMergedByReaders; k++) {
-      const float share = exp2_fast(statistics[k].maximum - base);
-      sum += statistics[k].total * share;
-      y.v[0] += low[k].x * share;
-      y.v[1] += low[k].y * share;
-      y.v[2] += low[k].z * share;
-      y.v[3] += low[k].w * share;
-      y.v[4] += high[k].x * share;
-      y.v[5] += high[k].y * share;
-      y.v[6] += high[k].z * share;
-      y.v[7] += high[k].w * share;
-    }
-#pragma unroll
-    for (unsigned j = 0; j < kVector; j++) y.v[j] = sum > 0.0f ? y.v[j] / sum : 0.0f;
-    store8(to, y);
-  }
-  __syncthreads();
-}
-
-// Arrivals on the grid's barrier that attention makes, of all blocks.
-__device__ __forceinline__ unsigned attention_arrivals(const Call& a, const Span* spans) {
-  unsigned arrivals = 0;
-  for (unsigned row = 0; row < a.rows; row++) arrivals += (spans[row].merged() ? 1 : spans[row].used) * a.heads.key_value_heads;
-  return arrivals;
 }
 
 }  // namespace xgen::cuda::decoder

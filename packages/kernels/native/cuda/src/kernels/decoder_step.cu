@@ -2,16 +2,18 @@
 //
 // Bound by memory: every weight is read once, 2 bytes each; the 2.2 GB of 16 layers of width 2,048 take 0.66 ms at 3.35 TB/s. As a chain of kernels, the
 // memory is idle wherever one ends and the next begins. Here weights do not wait for activations:
-// - a block a processor, for the whole step. The weights of all layers are one stream to it, cut into pieces of rows, of 2 KB at most, which its warps
-//   take by turns, two at once. Each warp has a ring of them in shared memory (some 190 KB a processor in all), filled by the copy engine: as soon as a
-//   warp has read a slot, what comes next is on its way there, of whatever product it is. So while blocks wait for each other, the ring runs full: 5 us
-//   of the memory's time on an H200, 7 us on an H100;
-// - activations go through small arrays in device memory and a barrier of the grid (a counter), five times a layer: after qkv, attention, output, gate
-//   and up, down. What does not depend on them is read before: norms, the cache's keys and values, which are asked for half a layer ahead, as the memory
-//   serves whatever is asked for after megabytes of weights (decoder_spans.h, decoder_attention.h);
-// - the tensor cores multiply (decoder_products.h), so that reading a piece costs few instructions and the blocks catch up after each barrier;
-// - every block normalises the rows of x itself.
-// What it takes besides reading is these barriers: about 1 us each where nothing else is under way, 2 to 3 us while the memory is busy.
+// - a block a processor, for the whole step. The weights of all layers are one stream to it, cut into pieces of rows, of 4 KB at most, that warps of their
+//   own, the producers, have copied into a ring in shared memory (192 KB a processor); eight other warps take them by turns, two at once. While
+//   blocks wait for each other, the ring runs full: 5 us of the memory's time on an H200, 7 us on an H100 (decoder_stream.h);
+// - what one block computes and others need goes through arrays in device memory whose every value says itself whether it is there: no barrier of the
+//   grid, no fence (decoder_exchange.h). It happens five times a layer: after qkv, attention, output, gate and up, down. What does not depend on that is
+//   asked for before: norms, the cache's keys and values (decoder_spans.h, decoder_attention.h);
+// - the tensor cores multiply (decoder_products.h), so that reading a piece costs few instructions and the blocks catch up after each wait;
+// - every block normalises the rows of x itself;
+// - the program is small, one loop over products with all code once: a layer runs through most of it, and instructions that do not fit the
+//   processor's cache for them come from the second-level cache anew in every layer.
+// What is left: within a layer's 34 us on an H200, 27 of them at the rate of a plain read, blocks wait 5 for the last of the gate and up product's
+// results and 5 for attention, each longer than the ring lasts.
 //
 // Activations are rounded where the operations apart (rms_norm, products, rope_append, paged_attention) store them.
 #include <algorithm>
@@ -27,89 +29,96 @@ using namespace decoder;
 
 constexpr const char* kName = "decoder_step";
 
+// Threads of a block: those that compute, and a warpgroup, the unit in which registers change hands, of which some lanes are the producers.
+#ifdef XGEN_CUDA_EMULATION
+constexpr unsigned kBlockThreads = kThreads;
+#else
+constexpr unsigned kBlockThreads = kThreads + 4 * kWarp;
+#endif
+
 template <unsigned Rows, unsigned Size>
-__global__ void __launch_bounds__(kWarps* kWarp, 1) decoder_step_kernel(const __grid_constant__ Call a) {
+__global__ void __launch_bounds__(kBlockThreads, 1) decoder_step_kernel(const __grid_constant__ Call a) {
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
   XGEN_DYNAMIC_SHARED(shared);
   XGEN_SHARED(float, scratch, kWarps * Rows);
-  XGEN_SHARED(unsigned, flag, 1);
   XGEN_SHARED(Span, spans, Rows);
-  constexpr unsigned kStride = kWarps * kWarp * kVector / Size;
-  const unsigned warp = threadIdx.x / kWarp;
+  constexpr unsigned kStride = kThreads * kVector / Size;
   float* const turns = reinterpret_cast<float*>(shared + a.turns_at);
-  Share* const shares = reinterpret_cast<Share*>(shared + a.shares_at);
-  for (unsigned i = threadIdx.x; i < product_count(a); i += kWarps * kWarp) shares[i] = share_of(a, i);
+  Product* const products = reinterpret_cast<Product*>(shared + a.products_at);
+  const unsigned product_number = product_count(a);
+  Ring ring(shared, reinterpret_cast<std::uint64_t*>(shared + a.barriers_at), a.slots_count);
+  for (unsigned i = threadIdx.x; i < product_number; i += kBlockThreads) products[i] = product_of(a, i);
   if (threadIdx.x < a.rows) spans[threadIdx.x] = span_of<kStride>(a, threadIdx.x);
-  turns_of<Size, kWarps>(a, turns);
+#ifdef XGEN_CUDA_EMULATION
   __syncthreads();
-  int* const early_rows = reinterpret_cast<int*>(shared + a.early_at);
-  const Early early = early_of(a, spans);
-  find_early<kWarps>(a, early, early_rows);
+  ring.start(products, product_number);
+#else
+  if (threadIdx.x == kThreads) ring.init();
   __syncthreads();
-  Block<Rows, Size> block = {a,
-                             shares,
-                             reinterpret_cast<bfloat16*>(shared + a.x_at),
-                             reinterpret_cast<float*>(shared + a.sums_at),
-                             scratch,
-                             Ring(shared + warp * a.depth * kSlotBytes, reinterpret_cast<std::uint64_t*>(shared + a.barriers_at) + warp * a.depth, a.depth),
-                             {},
-                             warp};
-  bring_early<Size, kWarps>(a, 0, early, early_rows);
-  block.next.start(a, shares, warp);
-  for (unsigned i = 0; i < a.depth && block.next.there(); i++) {
-    block.ring.fill(i, block.next);
-    block.next.advance(a, shares);
+  if (threadIdx.x >= kThreads) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+    hopper::give_registers<56>();
+#endif
+    const unsigned producer = threadIdx.x / kWarp - kWarps, lane = threadIdx.x % kWarp;
+    if (producer < kProducers && lane < 2) ring.produce(products, product_number, producer, lane);
+    return;
   }
-  Grid grid = {a.counters};
-  const unsigned arrivals = attention_arrivals(a, spans);
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  hopper::take_registers<224>();
+#endif
+#endif
+  unsigned most_used = 0;
+  for (unsigned row = 0; row < a.rows; row++) most_used = spans[row].used > most_used ? spans[row].used : most_used;
+  clear_exchange(a, most_used);
+  turns_of<Size>(a, turns);
+  XGEN_SYNC_WORKERS();
+  bfloat16* const x = reinterpret_cast<bfloat16*>(shared + a.x_at);
+  Attention<Size> attention(a, spans, turns, reinterpret_cast<int*>(shared + a.window_at), reinterpret_cast<float*>(x));
+  attention.bring(0);
+  Block<Rows, Size> block = {a, x, reinterpret_cast<float*>(shared + a.sums_at), scratch, ring, threadIdx.x / kWarp};
 
-  for (unsigned layer = 0; layer < a.layer_count; layer++) {
-    const DecoderLayer& weights = a.layers[layer];
-    const bfloat16* const stream = layer == 0 ? a.stream : a.residual;
-    auto norm = block.norm_of(weights.attention_norm);
-    Product product = product_of(a, layer * kProducts + kQkv, shares);
-    if (layer > 0) grid.wait();
-    block.load_normalized(stream, weights.attention_norm, norm);
+  // All kinds of product in one loop: instructions stay in their cache.
+  const bfloat16* stream = a.stream;
+#pragma unroll 1
+  for (unsigned number = 0; number < product_number; number++) {
+    const Product product = products[number];
+    const unsigned layer = product.layer, kind = product.kind;
+    const Exchange exchange(a, layer);
+    if (product.chunk > 0) {
+      XGEN_SYNC_WORKERS();  // x is as it was, and the sums before have been read
+    } else if (kind == kOutput) {
+      attention.attend(layer, exchange);
+      block.load(exchange.attended, product.depth);
+    } else if (kind == kDown) {
+      block.load(exchange.activation, product.depth);
+    } else {
+      if (kind == kQkv) attention.load_first(layer);
+      const void* const norm = kind == kHead ? a.final_norm : kind == kQkv ? a.layers[layer].attention_norm : a.layers[layer].feed_forward_norm;
+      if (layer > 0 && kind != kGateUp) stream = Exchange(a, layer - 1).out;
+      block.load_normalized(kind == kGateUp ? exchange.middle : stream, norm, number == 0);
+      if (number == 0) wait_for_cleared(a);
+    }
+    const bfloat16* const residual = kind == kOutput ? stream : kind == kDown ? exchange.middle : nullptr;
+    const std::uint16_t first_residual = block.residual_of(product, residual);
     block.multiply(product);
-    block.results(product, [&](unsigned row, unsigned output, unsigned i) {
-      from_float(block.sum_of(product, i / 2, i % 2, row), a.qkv[row * a.heads.row() + output]);
+    block.results(product, residual, first_residual, [&](unsigned row, unsigned output, float result, float gate) {
+      if (kind == kHead) {
+        store1(a.logits, a.logits_type, std::size_t{row} * a.vocabulary + output, result);
+        return;
+      }
+      bfloat16* to = exchange.qkv + row * a.heads.row();
+      if (kind == kOutput) to = exchange.middle + row * a.width;
+      if (kind == kDown) to = exchange.out + row * a.width;
+      if (kind == kGateUp) {
+        to = exchange.activation + row * a.feed_forward;
+        gate = rounded(gate);
+        result = gate * (sigmoid(gate) * rounded(result));
+      }
+      publish(to + output, result);
     });
-    grid.arrive();
-    attend<Size, kWarps>(a, layer, grid, turns, spans, reinterpret_cast<float*>(block.x), flag);
-    product = product_of(a, layer * kProducts + kOutput, shares);
-    grid.expect(arrivals);
-    grid.wait();
-    load_attended<Size, kWarps>(a, spans, block.x);
-    block.multiply_residual(product, stream);
-    grid.arrive();
-    norm = block.norm_of(weights.feed_forward_norm);
-    product = product_of(a, layer * kProducts + kGateUp, shares);
-    grid.expect(gridDim.x);
-    grid.wait();
-    block.load_normalized(a.residual, weights.feed_forward_norm, norm);
-    block.multiply(product);
-    block.results(product, [&](unsigned row, unsigned output, unsigned i) {
-      const float gate = rounded(block.sum_of(product, i, 0, row)), up = rounded(block.sum_of(product, i, 1, row));
-      from_float(gate * (sigmoid(gate) * up), a.activation[row * a.feed_forward + output]);
-    });
-    grid.arrive();
-    if (layer + 1 < a.layer_count) bring_early<Size, kWarps>(a, layer + 1, early, early_rows);
-    product = product_of(a, layer * kProducts + kDown, shares);
-    grid.expect(gridDim.x);
-    grid.wait();
-    block.load(a.activation, a.feed_forward);
-    block.multiply_residual(product, a.residual);
-    grid.arrive();
-    grid.expect(gridDim.x);
+    if (kind == kGateUp && product.chunk == 0 && layer + 1 < a.layer_count) attention.bring(layer + 1);
   }
-  const auto norm = block.norm_of(a.final_norm);
-  grid.wait();
-  block.load_normalized(a.residual, a.final_norm, norm);
-  const Product product = product_of(a, a.layer_count * kProducts, shares);
-  block.multiply(product);
-  block.results(product, [&](unsigned row, unsigned output, unsigned i) {
-    store1(a.logits, a.logits_type, std::size_t{row} * a.vocabulary + output, block.sum_of(product, i / 2, i % 2, row));
-  });
+  // Nobody waits for anything any more.
   if (threadIdx.x == 0 && atomicAdd(a.counters + 1, 1u) + 1 == gridDim.x) a.counters[0] = a.counters[1] = 0;
 #endif
 }
@@ -137,10 +146,14 @@ std::size_t grid_blocks() {
 // Rows that the kernel is compiled for.
 unsigned compiled_rows(std::size_t rows) { return rows <= 2 ? static_cast<unsigned>(rows) : static_cast<unsigned>(kMostDecoderRows); }
 
+// As many slots as a ring may have: see Ring.
+std::size_t slots_of(std::size_t fitting) { return fitting >= kPace + kWarps ? fitting / kProducers * kProducers : fitting / kWarps * kWarps; }
+
 struct Plan {
-  unsigned splits, depth, width_segments, heads_segments, feed_forward_segments;
-  std::size_t x_at, sums_at, turns_at, shares_at, early_at, barriers_at, shared_bytes;
-  std::size_t residual_at, qkv_at, attended_at, activation_at, partial_at, statistics_at, workspace_bytes;
+  unsigned splits, slots_count, segments[kKinds], chunks[kKinds];
+  std::size_t x_at, sums_at, turns_at, products_at, window_at, barriers_at, shared_bytes;
+  ExchangePlaces places;
+  std::size_t layer_bytes, split_bytes, workspace_bytes;
 };
 
 Plan plan_of(const DecoderStep& step) {
@@ -149,33 +162,44 @@ Plan plan_of(const DecoderStep& step) {
   const unsigned rows = compiled_rows(step.rows);
   Plan plan = {};
   plan.splits = static_cast<unsigned>(std::max<std::size_t>(1, multiprocessors() / pairs));
-  plan.width_segments = segments_of(step.width);
-  plan.heads_segments = segments_of(heads_width);
-  plan.feed_forward_segments = segments_of(step.feed_forward);
-  // Pairs of pieces of a block's share.
-  const auto share = [&](std::size_t outputs, std::size_t segments, bool gated) {
-    const std::size_t most = divide_up(outputs, blocks) + 1;
-    return (gated ? most : divide_up(most, 2)) * segments;
-  };
-  const std::size_t pieces = std::max({share(shape.row(), plan.width_segments, false), share(step.width, plan.heads_segments, false),
-                                       share(step.feed_forward, plan.width_segments, true), share(step.width, plan.feed_forward_segments, false),
-                                       share(step.vocabulary, plan.width_segments, false)});
-  const std::size_t scratch = shape.head_dimension == 64 ? attention_scratch_floats<64, kWarps>() : attention_scratch_floats<128, kWarps>();
+  // Products are cut so that a block has kMostPairs pairs of pieces of one at most, or as few as can be.
+#ifdef XGEN_CUDA_EMULATION
+  constexpr std::size_t kMostPairs = 512;  // one block has all outputs
+#else
+  constexpr std::size_t kMostPairs = 64;
+#endif
+  const std::size_t outputs[kKinds] = {shape.row(), step.width, step.feed_forward, step.width, step.vocabulary};
+  const std::size_t depths[kKinds] = {step.width, heads_width, step.width, step.feed_forward, step.width};
+  std::size_t pieces = 0, products = 0;
+  for (unsigned kind = 0; kind < kKinds; kind++) {
+    plan.segments[kind] = segments_of(depths[kind]);
+    const auto pairs_of = [&](std::size_t chunks) {
+      const std::size_t most = divide_up(divide_up(outputs[kind], chunks), blocks);
+      return (kind == kGateUp ? most : divide_up(most, 2)) * plan.segments[kind];
+    };
+    std::size_t chunks = 1;
+    while (pairs_of(chunks) > kMostPairs && chunks * blocks < outputs[kind]) chunks++;
+    plan.chunks[kind] = static_cast<unsigned>(chunks);
+    pieces = std::max(pieces, pairs_of(chunks));
+    products += kind == kHead ? chunks : chunks * step.layer_count;
+  }
+  const std::size_t scratch = shape.head_dimension == 64 ? attention_scratch_floats<64>() : attention_scratch_floats<128>();
   const std::size_t x_bytes = std::max(rows * std::max({step.width, heads_width, step.feed_forward}) * sizeof(bfloat16), scratch * sizeof(float));
-  const std::size_t sums_bytes = 2 * pieces * rows * sizeof(float), turns_bytes = rows * shape.head_dimension * sizeof(float);
-  constexpr std::size_t kMostDepth = 12, kStaticBytes = 1024, kEarlyBytes = kPrefetchedKeys * sizeof(int);
-  const std::size_t shares_bytes = (step.layer_count * kProducts + 1) * sizeof(Share);
-  const std::size_t fixed = align_up(x_bytes) + align_up(sums_bytes) + align_up(turns_bytes) + align_up(shares_bytes) + kEarlyBytes +
-                            align_up(kWarps * kMostDepth * sizeof(std::uint64_t)) + kStaticBytes;
+  const std::size_t sums_bytes = 2 * kParts * pieces * rows * sizeof(float), turns_bytes = rows * shape.head_dimension * sizeof(float);
+  constexpr std::size_t kMostSlots = 24, kStaticBytes = 1024, kWindowBytes = kPrefetchedKeys * sizeof(int);
+  constexpr std::size_t kBarriersBytes = 2 * kMostSlots * sizeof(std::uint64_t);
+  const std::size_t products_bytes = products * sizeof(Product);
+  const std::size_t fixed = align_up(x_bytes) + align_up(sums_bytes) + align_up(turns_bytes) + align_up(products_bytes) + kWindowBytes + kBarriersBytes +
+                            kStaticBytes;
   const std::size_t most = most_shared_bytes();
-  plan.depth = static_cast<unsigned>(fixed > most ? 0 : std::min(kMostDepth, (most - fixed) / (kWarps * kSlotBytes)));
-  plan.x_at = std::size_t{plan.depth} * kWarps * kSlotBytes;
+  plan.slots_count = static_cast<unsigned>(slots_of(fixed > most ? 0 : std::min(kMostSlots, (most - fixed) / kSlotBytes)));
+  plan.x_at = std::size_t{plan.slots_count} * kSlotBytes;
   plan.sums_at = plan.x_at + align_up(x_bytes);
   plan.turns_at = plan.sums_at + align_up(sums_bytes);
-  plan.shares_at = plan.turns_at + align_up(turns_bytes);
-  plan.early_at = plan.shares_at + align_up(shares_bytes);
-  plan.barriers_at = plan.early_at + kEarlyBytes;
-  plan.shared_bytes = plan.barriers_at + align_up(kWarps * kMostDepth * sizeof(std::uint64_t));
+  plan.products_at = plan.turns_at + align_up(turns_bytes);
+  plan.window_at = plan.products_at + align_up(products_bytes);
+  plan.barriers_at = plan.window_at + kWindowBytes;
+  plan.shared_bytes = plan.barriers_at + kBarriersBytes;
 
   std::size_t at = 0;
   const auto take = [&](std::size_t bytes) {
@@ -183,14 +207,18 @@ Plan plan_of(const DecoderStep& step) {
     at += align_up(bytes);
     return from;
   };
-  plan.residual_at = take(step.rows * step.width * sizeof(bfloat16));
-  plan.qkv_at = take(step.rows * shape.row() * sizeof(bfloat16));
-  plan.attended_at = take(step.rows * heads_width * sizeof(bfloat16));
-  plan.activation_at = take(step.rows * step.feed_forward * sizeof(bfloat16));
-  const std::size_t units = pairs * plan.splits * shape.group();
-  plan.statistics_at = take(units * sizeof(Statistic));
-  plan.partial_at = take(units * shape.head_dimension * sizeof(float));
-  plan.workspace_bytes = at;
+  const auto place = [&](std::size_t bytes) { return static_cast<unsigned>(take(bytes)); };
+  plan.places.qkv = place(step.rows * shape.row() * sizeof(bfloat16));
+  plan.places.attended = place(step.rows * heads_width * sizeof(bfloat16));
+  plan.places.middle = place(step.rows * step.width * sizeof(bfloat16));
+  plan.places.activation = place(step.rows * step.feed_forward * sizeof(bfloat16));
+  plan.places.out = place(step.rows * step.width * sizeof(bfloat16));
+  const std::size_t heads = pairs * shape.group();
+  plan.split_bytes = heads * shape.head_dimension * sizeof(float);
+  plan.places.statistics = place(plan.splits * heads * sizeof(Statistic));
+  plan.places.partial = place(plan.splits * plan.split_bytes);
+  plan.layer_bytes = at;
+  plan.workspace_bytes = at * step.layer_count;
   return plan;
 }
 
@@ -202,7 +230,8 @@ int shift_of(std::size_t block_size) {
 
 template <unsigned Rows, unsigned Size>
 void run(Stream stream, const Call& call, std::size_t shared_bytes) {
-  launch_following(Follow::together, 1, kName, decoder_step_kernel<Rows, Size>, static_cast<unsigned>(grid_blocks()), kWarps * kWarp, shared_bytes, stream, call);
+  launch_following(Follow::together, 1, kName, decoder_step_kernel<Rows, Size>, static_cast<unsigned>(grid_blocks()), kBlockThreads, shared_bytes, stream,
+                   call);
 }
 template <unsigned Size>
 void run_rows(Stream stream, const Call& call, std::size_t shared_bytes) {
@@ -215,7 +244,7 @@ void run_rows(Stream stream, const Call& call, std::size_t shared_bytes) {
 
 bool decoder_step_takes(const DecoderStep& step) {
   const AttentionShape& shape = step.shape;
-  constexpr std::size_t kMostOutputs = std::size_t{1} << 20, kMostCacheRows = std::size_t{1} << 30;
+  constexpr std::size_t kMostOutputs = std::size_t{1} << 20, kMostLayerBytes = std::size_t{1} << 30, kMostCacheRows = std::size_t{1} << 30;
 #ifndef XGEN_CUDA_EMULATION
   if (!launches_overlap()) return false;  // below Hopper
 #endif
@@ -223,9 +252,9 @@ bool decoder_step_takes(const DecoderStep& step) {
   if (shape.head_dimension != 64 && shape.head_dimension != 128) return false;
   if (step.width == 0 || step.feed_forward == 0 || step.vocabulary == 0 || step.width % kVector != 0 || step.feed_forward % kVector != 0) return false;
   if (std::max({step.width, step.feed_forward, step.vocabulary, shape.row()}) > kMostOutputs) return false;
-  if (step.rows * shape.key_value_heads + kPairs > kPagedArrivals) return false;
+  if (plan_of(step).layer_bytes > kMostLayerBytes) return false;
   if (step.cache_rows > kMostCacheRows || step.max_blocks * step.block_size > kMostCacheRows) return false;
-  return plan_of(step).depth >= 2;
+  return plan_of(step).slots_count >= kWarps;
 }
 
 std::size_t decoder_step_workspace_bytes(const DecoderStep& step) { return plan_of(step).workspace_bytes; }
@@ -246,12 +275,10 @@ void decoder_step(Stream stream, const DecoderStep& step, void* workspace, std::
   call.context_lengths = step.context_lengths;
   call.block_tables = step.block_tables;
   call.inverse_frequencies = step.inverse_frequencies;
-  call.residual = reinterpret_cast<bfloat16*>(memory + plan.residual_at);
-  call.qkv = reinterpret_cast<bfloat16*>(memory + plan.qkv_at);
-  call.attended = reinterpret_cast<bfloat16*>(memory + plan.attended_at);
-  call.activation = reinterpret_cast<bfloat16*>(memory + plan.activation_at);
-  call.statistics = reinterpret_cast<Statistic*>(memory + plan.statistics_at);
-  call.partial = reinterpret_cast<float*>(memory + plan.partial_at);
+  call.exchange = memory;
+  call.layer_bytes = static_cast<unsigned>(plan.layer_bytes);
+  call.split_bytes = static_cast<unsigned>(plan.split_bytes);
+  call.places = plan.places;
   call.counters = counters;
   call.slots_error = slots_error;
   call.pages_error = pages_error;
@@ -261,20 +288,19 @@ void decoder_step(Stream stream, const DecoderStep& step, void* workspace, std::
   call.feed_forward = static_cast<unsigned>(step.feed_forward);
   call.vocabulary = static_cast<unsigned>(step.vocabulary);
   call.layer_count = static_cast<unsigned>(step.layer_count);
-  call.width_segments = plan.width_segments;
-  call.heads_segments = plan.heads_segments;
-  call.feed_forward_segments = plan.feed_forward_segments;
+  std::copy_n(plan.segments, kKinds, call.segments);
+  std::copy_n(plan.chunks, kKinds, call.chunks);
   call.max_blocks = static_cast<unsigned>(step.max_blocks);
   call.block_size = static_cast<unsigned>(step.block_size);
   call.cache_blocks = static_cast<unsigned>(step.cache_rows / step.block_size);
   call.block_shift = shift_of(step.block_size);
   call.splits = plan.splits;
-  call.depth = plan.depth;
+  call.slots_count = plan.slots_count;
   call.x_at = static_cast<unsigned>(plan.x_at);
   call.sums_at = static_cast<unsigned>(plan.sums_at);
   call.turns_at = static_cast<unsigned>(plan.turns_at);
-  call.shares_at = static_cast<unsigned>(plan.shares_at);
-  call.early_at = static_cast<unsigned>(plan.early_at);
+  call.products_at = static_cast<unsigned>(plan.products_at);
+  call.window_at = static_cast<unsigned>(plan.window_at);
   call.barriers_at = static_cast<unsigned>(plan.barriers_at);
   call.rope_scaling = step.rope_scaling;
   call.epsilon = step.epsilon;
