@@ -1,0 +1,173 @@
+// What the two decoding kernels of paged attention share (paged_decode.cu, paged_decode_mma.cu): which keys a block has, where they lie, and what
+// becomes of its results.
+//
+// A sequence's keys are split over as many blocks as fill the device once; a split's length follows from the lengths in device memory, so that a
+// graph can be replayed while they grow. The block of a sequence and key-value head that is done last merges its splits, in their order.
+#pragma once
+
+#include "attention.h"
+#include "split_softmax.h"
+
+namespace xgen::cuda {
+
+constexpr std::size_t kFewQueries = 4;      // new tokens of a sequence that the decoding kernels take where tiles are launched too
+constexpr unsigned kSplitsTogether = 16;    // whose results are loaded together
+constexpr unsigned kCacheLine = 128;        // bytes
+
+template <class Q, class K>
+struct Decode {
+  PagedForward<Q, K> a;
+  Statistic* statistics;    // [entries][query heads][splits]; both null where there is one split
+  float* partial;           // likewise, times the head's elements, divided by nothing
+  std::uint32_t* arrivals;  // [sequences][key-value heads]: blocks that are done; 0 before and after
+  ErrorFlag* error;
+  unsigned splits;
+  int block_shift;  // block_size is 2 to this power, or -1
+  bool by_token;    // entries are tokens; else kFewQueries for each sequence, and longer ones are left to tiles
+};
+
+// float32 arithmetic, for all types and sizes.
+template <class Q, class K>
+void paged_decode(Stream stream, const char* operation, const Decode<Q, K>& call);
+// bfloat16 on the tensor cores, head sizes 64 and 128.
+void paged_decode_mma(Stream stream, const char* operation, const Decode<bfloat16, bfloat16>& call);
+
+template <class Q, class K>
+unsigned decode_blocks(const char* operation, const Decode<Q, K>& call) {
+  return grid_of(operation, std::size_t{call.splits} * call.a.pages.sequences * call.a.heads.key_value_heads);
+}
+
+__device__ __forceinline__ void check_sequence(const Pages& pages, unsigned sequence, std::int64_t tokens, ErrorFlag* error) {
+  const std::int32_t first = pages.cumulative_query_lengths[sequence], last = pages.cumulative_query_lengths[sequence + 1];
+  if (sequence == 0 && first != 0) report(error, DeviceError::cumulative_lengths, 0, first);
+  if (last < first || (sequence + 1 == pages.sequences && last != tokens)) report(error, DeviceError::cumulative_lengths, std::int64_t{sequence} + 1, last);
+  const PagedSequence lengths = paged_sequence(pages, sequence, tokens);
+  if (lengths.bad) report(error, DeviceError::context_lengths, sequence, lengths.context_given);
+}
+
+// An integer that may be about to change: it only leads to addresses inside the caches. Past the first-level cache, so that nothing old stays there.
+struct ReadEarly {
+  __device__ __forceinline__ std::int32_t operator()(const std::int32_t* from) const {
+#ifdef XGEN_CUDA_EMULATION
+    return emulation::stale(*from);
+#else
+    return __ldcg(from);
+#endif
+  }
+};
+struct ReadNow {
+  __device__ __forceinline__ std::int32_t operator()(const std::int32_t* from) const { return *from; }
+};
+
+struct KeySpan {
+  unsigned begin, end;
+};
+
+// Block (split, sequence, key-value head), heads fastest.
+template <class Q, class K>
+struct DecodeBlock {
+  const Decode<Q, K>& call;
+  const Heads& heads;
+  const Pages& pages;
+  unsigned head, sequence, split;
+
+  explicit __device__ __forceinline__ DecodeBlock(const Decode<Q, K>& c) : call(c), heads(c.a.heads), pages(c.a.pages) {
+    head = blockIdx.x % heads.key_value_heads;
+    const unsigned at = blockIdx.x / heads.key_value_heads;
+    sequence = at % pages.sequences;
+    split = at / pages.sequences;
+  }
+
+  template <class Read>
+  __device__ __forceinline__ PagedSequence lengths(Read read) const {
+    return paged_sequence(pages, sequence, static_cast<std::int64_t>(call.a.tokens), read);
+  }
+  // The split's positions: as many as other splits', in multiples of `granule`.
+  __device__ __forceinline__ KeySpan span_of(const PagedSequence& s, unsigned granule) const {
+    const unsigned context = static_cast<unsigned>(s.context);
+    if (call.splits == 1) return {0, context};
+    const unsigned length = ((context + call.splits - 1) / call.splits + granule - 1) / granule * granule;
+    const unsigned begin = split * length < context ? split * length : context;
+    return {begin, begin + length < context ? begin + length : context};
+  }
+
+  __device__ __forceinline__ unsigned block_of(unsigned position) const {
+    return call.block_shift >= 0 ? position >> call.block_shift : position / pages.block_size;
+  }
+  __device__ __forceinline__ const std::int32_t* entry_of(unsigned position) const {
+    return pages.block_tables + std::size_t{sequence} * pages.max_blocks + block_of(position);
+  }
+  __device__ __forceinline__ bool is_there(std::int32_t block) const { return block >= 0 && static_cast<unsigned>(block) < pages.cache_blocks; }
+  // Of the head's elements in a cache.
+  __device__ __forceinline__ std::size_t offset_of(std::int32_t block, unsigned position) const {
+    const std::size_t row = std::size_t{static_cast<unsigned>(block)} * pages.block_size + (position - block_of(position) * pages.block_size);
+    return (row * heads.key_value_heads + head) * heads.head_dimension;
+  }
+  __device__ __forceinline__ void report_missing(unsigned position, std::int32_t block) const {
+    report(call.error, DeviceError::block_tables, entry_of(position) - pages.block_tables, block);
+  }
+  // One thread of the sequence's blocks checks its lengths.
+  __device__ __forceinline__ void check_lengths() const {
+    if (split == 0 && head == 0 && threadIdx.x == 0) check_sequence(pages, sequence, static_cast<std::int64_t>(call.a.tokens), call.error);
+  }
+  // Whether the sequence's new tokens are this kernel's.
+  __device__ __forceinline__ bool takes(const PagedSequence& s) const {
+    return s.queries > 0 && (call.by_token || s.queries <= static_cast<std::int32_t>(kFewQueries));
+  }
+
+  // Row `row` of the sequence: of its new tokens times the group's query heads.
+  __device__ __forceinline__ std::size_t token_of(const PagedSequence& s, unsigned row) const { return static_cast<std::size_t>(s.first_token) + row / heads.group; }
+  __device__ __forceinline__ std::size_t query_of(unsigned row) const { return heads.query(head * heads.group + row % heads.group); }
+  __device__ __forceinline__ const Q* query_row(const PagedSequence& s, unsigned row) const { return call.a.qkv + token_of(s, row) * heads.row() + query_of(row); }
+  __device__ __forceinline__ Q* out_row(const PagedSequence& s, unsigned row) const { return call.a.out + token_of(s, row) * heads.out_row() + query_of(row); }
+  // Where its first split's results are kept.
+  __device__ __forceinline__ std::size_t unit_of(const PagedSequence& s, unsigned row) const {
+    const std::size_t entry = call.by_token ? token_of(s, row) : sequence * kFewQueries + row / heads.group;
+    return (entry * heads.query_heads + head * heads.group + row % heads.group) * call.splits;
+  }
+
+  // A split without keys only says so.
+  __device__ __forceinline__ void store_empty(const PagedSequence& s, unsigned row) const { call.statistics[unit_of(s, row) + split] = {-infinity(), 0.0f}; }
+  __device__ __forceinline__ void store(const PagedSequence& s, unsigned row, unsigned element, const Merged<1>& merged) const {
+    if (call.splits == 1) {
+      from_float(merged.result(), out_row(s, row)[element]);
+      return;
+    }
+    const std::size_t unit = unit_of(s, row) + split;
+    call.partial[unit * heads.head_dimension + element] = merged.values[0];
+    if (element == 0) call.statistics[unit] = {merged.maximum, merged.total};
+  }
+  // After all of the block's results: the last block merges all splits'.
+  __device__ __forceinline__ void merge_splits(const PagedSequence& s, unsigned rows, bool* last) const {
+    if (call.splits == 1) return;
+    std::uint32_t* const count = call.arrivals + std::size_t{sequence} * heads.key_value_heads + head;
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0) *last = atomicAdd(count, 1u) + 1 == call.splits;
+    __syncthreads();
+    if (!*last) return;
+    if (threadIdx.x == 0) *count = 0;
+    __threadfence();
+    for (unsigned i = threadIdx.x; i < rows * heads.head_dimension; i += blockDim.x) {
+      const unsigned row = i / heads.head_dimension, element = i - row * heads.head_dimension;
+      const std::size_t unit = unit_of(s, row);
+      Merged<1> merged;
+      for (unsigned first = 0; first < call.splits; first += kSplitsTogether) {
+        Statistic statistics[kSplitsTogether];
+        float parts[kSplitsTogether][1];
+#pragma unroll
+        for (unsigned k = 0; k < kSplitsTogether; k++) {
+          statistics[k] = {-infinity(), 0.0f};
+          parts[k][0] = 0.0f;
+          if (first + k >= call.splits) continue;
+          statistics[k] = load_announced(call.statistics + unit + first + k);
+          parts[k][0] = load_announced(call.partial + (unit + first + k) * heads.head_dimension + element);
+        }
+        merged.add(statistics, parts);
+      }
+      from_float(merged.result(), out_row(s, row)[element]);
+    }
+  }
+};
+
+}  // namespace xgen::cuda
