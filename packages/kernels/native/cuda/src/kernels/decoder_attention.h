@@ -159,7 +159,7 @@ __device__ __forceinline__ void attend(const Call& a, unsigned layer, Grid& grid
           float maximum = largest[r];
 #pragma unroll
           for (unsigned u = 0; u < kUnroll; u++) maximum = fmaxf(maximum, scores[u][r]);
-          const float base = maximum == -infinity() ? 0.0f : maximum, shrink = exp2_fast(largest[r] - base);
+          const float base = exponent_base(maximum), shrink = exp2_fast(largest[r] - base);
           largest[r] = maximum;
           total[r] *= shrink;
 #pragma unroll
@@ -187,8 +187,7 @@ __device__ __forceinline__ void attend(const Call& a, unsigned layer, Grid& grid
 #pragma unroll
         for (unsigned step = lanes; step < kWarp; step *= 2) {
           const float other_largest = __shfl_xor_sync(kFullMask, largest[r], static_cast<int>(step)), maximum = fmaxf(largest[r], other_largest);
-          const float base = maximum == -infinity() ? 0.0f : maximum;
-          const float shrink = exp2_fast(largest[r] - base), other_shrink = exp2_fast(other_largest - base);
+          const float base = exponent_base(maximum), shrink = exp2_fast(largest[r] - base), other_shrink = exp2_fast(other_largest - base);
           total[r] = total[r] * shrink + __shfl_xor_sync(kFullMask, total[r], static_cast<int>(step)) * other_shrink;
 #pragma unroll
           for (unsigned j = 0; j < kVector; j++) {
@@ -207,22 +206,21 @@ __device__ __forceinline__ void attend(const Call& a, unsigned layer, Grid& grid
       for (unsigned i = threadIdx.x; i < kRowsTogether * Size; i += kThreads) {
         const unsigned r = i / Size, element = i % Size, row = row0 + r;
         if (row >= heads.group) continue;
-        float maximum = -infinity(), sum = 0.0f, result = 0.0f;
-#pragma unroll
-        for (unsigned w = 0; w < Warps; w++) maximum = fmaxf(maximum, warp_statistics[w * kRowsTogether + r].maximum);
-        const float base = maximum == -infinity() ? 0.0f : maximum;
+        Statistic statistics[Warps];
+        float parts[Warps][1];
 #pragma unroll
         for (unsigned w = 0; w < Warps; w++) {
-          const float shrink = exp2_fast(warp_statistics[w * kRowsTogether + r].maximum - base);
-          sum += warp_statistics[w * kRowsTogether + r].total * shrink;
-          result += warp_sums[(w * kRowsTogether + r) * Size + element] * shrink;
+          statistics[w] = warp_statistics[w * kRowsTogether + r];
+          parts[w][0] = warp_sums[(w * kRowsTogether + r) * Size + element];
         }
+        Merged<1> merged;
+        merged.add(statistics, parts);
         if (used == 1) {
-          from_float(sum > 0.0f ? result / sum : 0.0f, a.attended[sequence * heads.out_row() + heads.query(head * heads.group + row) + element]);
+          from_float(merged.result(), a.attended[sequence * heads.out_row() + heads.query(head * heads.group + row) + element]);
         } else {
           const std::size_t unit = (std::size_t{pair} * a.splits + split) * heads.group + row;
-          a.partial[unit * Size + element] = result;
-          if (element == 0) a.statistics[unit] = {maximum, sum};
+          a.partial[unit * Size + element] = merged.values[0];
+          if (element == 0) a.statistics[unit] = {merged.maximum, merged.total};
         }
       }
       __syncthreads();  // before the next rows' results
@@ -240,33 +238,22 @@ __device__ __forceinline__ void attend(const Call& a, unsigned layer, Grid& grid
       if (!last) continue;
       for (unsigned i = threadIdx.x; i < heads.group * Size; i += kThreads) {
         const unsigned row = i / Size, element = i % Size;
-        float maximum = -infinity(), sum = 0.0f, result = 0.0f;
+        Merged<1> merged;
         for (unsigned first = 0; first < used; first += kSplitsTogether) {
           Statistic statistics[kSplitsTogether];
-          float parts[kSplitsTogether];
+          float parts[kSplitsTogether][1];
 #pragma unroll
           for (unsigned k = 0; k < kSplitsTogether; k++) {
             statistics[k] = {-infinity(), 0.0f};
-            parts[k] = 0.0f;
+            parts[k][0] = 0.0f;
             if (first + k >= used) continue;
             const std::size_t unit = (std::size_t{pair} * a.splits + first + k) * heads.group + row;
             statistics[k] = load_shared(a.statistics + unit);
-            parts[k] = load_shared(a.partial + unit * Size + element);
+            parts[k][0] = load_shared(a.partial + unit * Size + element);
           }
-          const float before = maximum;
-#pragma unroll
-          for (unsigned k = 0; k < kSplitsTogether; k++) maximum = fmaxf(maximum, statistics[k].maximum);
-          const float base = maximum == -infinity() ? 0.0f : maximum, shrink = exp2_fast(before - base);
-          sum *= shrink;
-          result *= shrink;
-#pragma unroll
-          for (unsigned k = 0; k < kSplitsTogether; k++) {
-            const float share = exp2_fast(statistics[k].maximum - base);
-            sum += statistics[k].total * share;
-            result += parts[k] * share;
-          }
+          merged.add(statistics, parts);
         }
-        from_float(sum > 0.0f ? result / sum : 0.0f, a.attended[sequence * heads.out_row() + heads.query(head * heads.group + row) + element]);
+        from_float(merged.result(), a.attended[sequence * heads.out_row() + heads.query(head * heads.group + row) + element]);
       }
     }
     grid.arrive();

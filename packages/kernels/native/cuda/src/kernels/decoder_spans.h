@@ -3,6 +3,7 @@
 #pragma once
 
 #include "decoder_stream.h"
+#include "split_softmax.h"
 
 namespace xgen::cuda::decoder {
 
@@ -101,37 +102,22 @@ __device__ __forceinline__ void load_attended(const Call& a, const Span* spans, 
     }
     const unsigned pair = row * a.heads.key_value_heads + head / a.heads.group;
     Statistic statistics[kMergedByReaders];
-    float4 low[kMergedByReaders], high[kMergedByReaders];
+    float parts[kMergedByReaders][kVector] = {};
 #pragma unroll
     for (unsigned k = 0; k < kMergedByReaders; k++) {
       statistics[k] = {-infinity(), 0.0f};
-      low[k] = high[k] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
       if (k >= span.used) continue;
       const std::size_t unit = (std::size_t{pair} * a.splits + k) * a.heads.group + head % a.heads.group;
       statistics[k] = load_shared(a.statistics + unit);
-      low[k] = load_shared4(a.partial + unit * Size + element);
-      high[k] = load_shared4(a.partial + unit * Size + element + 4);
+      const Floats8 part = unpack8(Packed8<float>{load_shared4(a.partial + unit * Size + element), load_shared4(a.partial + unit * Size + element + 4)});
+#pragma unroll
+      for (unsigned j = 0; j < kVector; j++) parts[k][j] = part.v[j];
     }
-    float maximum = -infinity(), sum = 0.0f;
+    Merged<kVector> merged;
+    merged.add(statistics, parts);
+    Floats8 y;
 #pragma unroll
-    for (unsigned k = 0; k < kMergedByReaders; k++) maximum = fmaxf(maximum, statistics[k].maximum);
-    const float base = maximum == -infinity() ? 0.0f : maximum;
-    Floats8 y = {};
-#pragma unroll
-    for (unsigned k = 0; k < kMergedByReaders; k++) {
-      const float share = exp2_fast(statistics[k].maximum - base);
-      sum += statistics[k].total * share;
-      y.v[0] += low[k].x * share;
-      y.v[1] += low[k].y * share;
-      y.v[2] += low[k].z * share;
-      y.v[3] += low[k].w * share;
-      y.v[4] += high[k].x * share;
-      y.v[5] += high[k].y * share;
-      y.v[6] += high[k].z * share;
-      y.v[7] += high[k].w * share;
-    }
-#pragma unroll
-    for (unsigned j = 0; j < kVector; j++) y.v[j] = sum > 0.0f ? y.v[j] / sum : 0.0f;
+    for (unsigned j = 0; j < kVector; j++) y.v[j] = merged.result(j);
     store8(to, y);
   }
   __syncthreads();

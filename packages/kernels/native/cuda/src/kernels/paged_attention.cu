@@ -67,8 +67,8 @@ template <class Q, class K>
 void decode(Stream stream, const PagedForward<Q, K>& arguments, const Plan& plan, std::size_t units, void* workspace, std::uint32_t* arrivals, ErrorFlag* error) {
   Decode<Q, K> call = {arguments, nullptr, nullptr, arrivals, error, plan.splits, shift_of(arguments.pages.block_size), !plan.tiles};
   if (units > 0) {
-    call.statistics = static_cast<Statistic*>(workspace);
-    call.partial = reinterpret_cast<float*>(static_cast<unsigned char*>(workspace) + align_up(units * sizeof(Statistic)));
+    call.statistics = static_cast<SoftmaxStatistic*>(workspace);
+    call.partial = reinterpret_cast<float*>(static_cast<unsigned char*>(workspace) + align_up(units * sizeof(SoftmaxStatistic)));
   }
   if constexpr (sizeof(Q) == sizeof(bfloat16)) {
     if (on_tensor_cores<Q>(arguments.heads)) return paged_decode_mma(stream, kName, call);
@@ -97,7 +97,7 @@ void attend(Stream stream, ConstArray qkv, ConstArray key_cache, ConstArray valu
 
 std::size_t paged_attention_workspace_bytes(const PagedBatch& batch, std::size_t tokens, const AttentionShape& shape) {
   const std::size_t units = units_of(plan_of(batch, tokens, shape), shape);
-  return align_up(units * sizeof(Statistic)) + units * shape.head_dimension * sizeof(float) + 16;
+  return align_up(units * sizeof(SoftmaxStatistic)) + units * shape.head_dimension * sizeof(float) + 16;
 }
 
 void paged_attention(Stream stream, ConstArray qkv, ConstArray key_cache, ConstArray value_cache, const PagedBatch& batch, Array out,

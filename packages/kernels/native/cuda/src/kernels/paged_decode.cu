@@ -72,7 +72,7 @@ template <class Q, class K, unsigned Size, unsigned Rows, bool exact>
 __global__ void __launch_bounds__(kThreads) decode_kernel(Decode<Q, K> call) {
   constexpr unsigned lanes = Size / kVector, stride = kWarps * (kWarp / lanes), tile = stride * kUnroll;
   XGEN_SHARED(float, warp_sums, kWarps * Rows * Size);
-  XGEN_SHARED(Statistic, warp_statistics, kWarps * Rows);
+  XGEN_SHARED(SoftmaxStatistic, warp_statistics, kWarps * Rows);
   XGEN_SHARED(bool, last, 1);
   allow_next();
   const DecodeBlock<Q, K> block(call);
@@ -231,7 +231,7 @@ __global__ void __launch_bounds__(kThreads) decode_kernel(Decode<Q, K> call) {
     for (unsigned i = threadIdx.x; i < Rows * Size; i += kThreads) {
       const unsigned r = i / Size, element = i % Size, row = row0 + r;
       if (row >= rows || element >= heads.head_dimension) continue;
-      Statistic statistics[kWarps];
+      SoftmaxStatistic statistics[kWarps];
       float parts[kWarps][1];
 #pragma unroll
       for (unsigned w = 0; w < kWarps; w++) {

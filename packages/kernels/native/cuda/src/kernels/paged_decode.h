@@ -17,7 +17,7 @@ constexpr unsigned kCacheLine = 128;        // bytes
 template <class Q, class K>
 struct Decode {
   PagedForward<Q, K> a;
-  Statistic* statistics;    // [entries][query heads][splits]; both null where there is one split
+  SoftmaxStatistic* statistics;    // [entries][query heads][splits]; both null where there is one split
   float* partial;           // likewise, times the head's elements, divided by nothing
   std::uint32_t* arrivals;  // [sequences][key-value heads]: blocks that are done; 0 before and after
   ErrorFlag* error;
@@ -153,7 +153,7 @@ struct DecodeBlock {
       const std::size_t unit = unit_of(s, row);
       Merged<1> merged;
       for (unsigned first = 0; first < call.splits; first += kSplitsTogether) {
-        Statistic statistics[kSplitsTogether];
+        SoftmaxStatistic statistics[kSplitsTogether];
         float parts[kSplitsTogether][1];
 #pragma unroll
         for (unsigned k = 0; k < kSplitsTogether; k++) {

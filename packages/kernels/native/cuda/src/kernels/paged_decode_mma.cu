@@ -44,7 +44,7 @@ __global__ void __launch_bounds__(Layout<Size>::kWarps * kWarp, 2) decode_mma_ke
   using Sizes = Layout<Size>;
   constexpr unsigned Warps = Sizes::kWarps, kStages = Sizes::kStages, kKeyPieces = Sizes::kKeyPieces, kPieces = Sizes::kPieces, kSumRow = Sizes::kSumRow;
   XGEN_DYNAMIC_SHARED(shared);
-  XGEN_SHARED(Statistic, warp_statistics, Warps * kRows);
+  XGEN_SHARED(SoftmaxStatistic, warp_statistics, Warps * kRows);
   XGEN_SHARED(bool, last, 1);
   allow_next();
   const DecodeBlock<bfloat16, bfloat16> own(call);
@@ -244,7 +244,7 @@ __global__ void __launch_bounds__(Layout<Size>::kWarps * kWarp, 2) decode_mma_ke
     for (unsigned i = threadIdx.x; i < kRows * Size; i += Warps * kWarp) {
       const unsigned r = i / Size, element = i % Size;
       if (row0 + r >= rows) continue;
-      Statistic statistics[Warps];
+      SoftmaxStatistic statistics[Warps];
       float parts[Warps][1];
 #pragma unroll
       for (unsigned w = 0; w < Warps; w++) {

@@ -6,7 +6,7 @@
 
 namespace xgen::cuda {
 
-struct alignas(8) Statistic {
+struct alignas(8) SoftmaxStatistic {
   float maximum, total;
 };
 
@@ -50,7 +50,7 @@ __device__ __forceinline__ T load_announced(const T* from) {
   return __ldcg(from);
 #endif
 }
-__device__ __forceinline__ Statistic load_announced(const Statistic* from) {
+__device__ __forceinline__ SoftmaxStatistic load_announced(const SoftmaxStatistic* from) {
 #ifdef XGEN_CUDA_EMULATION
   return *from;
 #else
