@@ -123,7 +123,7 @@ __global__ void __launch_bounds__(kThreads) decode_kernel(Decode<Q, K> call) {
   const unsigned rows = queries * heads.group;
   const float factor = heads.scale * kLog2E;
   const bool empty = call.splits > 1 && begin >= end;
-  for (unsigned row = threadIdx.x; empty && row < rows; row += kThreads) block.store_empty(lengths, row);
+  if (empty) block.store_empty(lengths, rows);
 
   const auto report_missing = [&](const std::int32_t(&blocks)[kUnroll], unsigned p0) {
 #pragma unroll
@@ -143,7 +143,7 @@ __global__ void __launch_bounds__(kThreads) decode_kernel(Decode<Q, K> call) {
       const unsigned row = row0 + r, token = row / heads.group;
       const bool active = row < rows && context > 0;
       Floats8 x = {};
-      if (active) x = unpack(load_part<exact>(block.query_row(lengths, row), d, heads.head_dimension));
+      if (active) x = unpack(load_part<exact>(block.query_row(lengths, block.head, row), d, heads.head_dimension));
       seen[r] = active ? context - queries + token + 1 : 0;
       largest[r] = -infinity();
       total[r] = 0.0f;
@@ -240,12 +240,12 @@ __global__ void __launch_bounds__(kThreads) decode_kernel(Decode<Q, K> call) {
       }
       Merged<1> merged;
       merged.add(statistics, parts);
-      block.store(lengths, row, element, merged);
+      block.store(lengths, block.head, row, element, merged);
     }
     __syncthreads();  // before the next rows' results
   }
   block.check_lengths();
-  block.merge_splits(lengths, rows, last);
+  block.template merge_splits<1>(lengths, rows, last);
 }
 
 }  // namespace

@@ -11,7 +11,6 @@
 namespace xgen::cuda {
 
 constexpr std::size_t kFewQueries = 4;      // new tokens of a sequence that the decoding kernels take where tiles are launched too
-constexpr unsigned kSplitsTogether = 16;    // whose results are loaded together
 constexpr unsigned kCacheLine = 128;        // bytes
 
 template <class Q, class K>
@@ -22,6 +21,7 @@ struct Decode {
   std::uint32_t* arrivals;  // [sequences][key-value heads]: blocks that are done; 0 before and after
   ErrorFlag* error;
   unsigned splits;
+  unsigned together;  // key-value heads of a block
   int block_shift;  // block_size is 2 to this power, or -1
   bool by_token;    // entries are tokens; else kFewQueries for each sequence, and longer ones are left to tiles
 };
@@ -34,7 +34,7 @@ void paged_decode_mma(Stream stream, const char* operation, const Decode<bfloat1
 
 template <class Q, class K>
 unsigned decode_blocks(const char* operation, const Decode<Q, K>& call) {
-  return grid_of(operation, std::size_t{call.splits} * call.a.pages.sequences * call.a.heads.key_value_heads);
+  return grid_of(operation, std::size_t{call.splits} * call.a.pages.sequences * (call.a.heads.key_value_heads / call.together));
 }
 
 __device__ __forceinline__ void check_sequence(const Pages& pages, unsigned sequence, std::int64_t tokens, ErrorFlag* error) {
@@ -63,17 +63,17 @@ struct KeySpan {
   unsigned begin, end;
 };
 
-// Block (split, sequence, key-value head), heads fastest.
+// Block (split, sequence, key-value heads), heads fastest.
 template <class Q, class K>
 struct DecodeBlock {
   const Decode<Q, K>& call;
   const Heads& heads;
   const Pages& pages;
-  unsigned head, sequence, split;
+  unsigned head, sequence, split;  // its first head
 
   explicit __device__ __forceinline__ DecodeBlock(const Decode<Q, K>& c) : call(c), heads(c.a.heads), pages(c.a.pages) {
-    head = blockIdx.x % heads.key_value_heads;
-    const unsigned at = blockIdx.x / heads.key_value_heads;
+    const unsigned groups = heads.key_value_heads / call.together, at = blockIdx.x / groups;
+    head = (blockIdx.x - at * groups) * call.together;
     sequence = at % pages.sequences;
     split = at / pages.sequences;
   }
@@ -115,30 +115,43 @@ struct DecodeBlock {
     return s.queries > 0 && (call.by_token || s.queries <= static_cast<std::int32_t>(kFewQueries));
   }
 
-  // Row `row` of the sequence: of its new tokens times the group's query heads.
+  // Row `row` of the sequence and a key-value head: of its new tokens times the group's query heads.
   __device__ __forceinline__ std::size_t token_of(const PagedSequence& s, unsigned row) const { return static_cast<std::size_t>(s.first_token) + row / heads.group; }
-  __device__ __forceinline__ std::size_t query_of(unsigned row) const { return heads.query(head * heads.group + row % heads.group); }
-  __device__ __forceinline__ const Q* query_row(const PagedSequence& s, unsigned row) const { return call.a.qkv + token_of(s, row) * heads.row() + query_of(row); }
-  __device__ __forceinline__ Q* out_row(const PagedSequence& s, unsigned row) const { return call.a.out + token_of(s, row) * heads.out_row() + query_of(row); }
+  __device__ __forceinline__ unsigned query_head(unsigned of, unsigned row) const { return of * heads.group + row % heads.group; }
+  __device__ __forceinline__ const Q* query_row(const PagedSequence& s, unsigned of, unsigned row) const {
+    return call.a.qkv + token_of(s, row) * heads.row() + heads.query(query_head(of, row));
+  }
+  __device__ __forceinline__ Q* out_row(const PagedSequence& s, unsigned of, unsigned row) const {
+    return call.a.out + token_of(s, row) * heads.out_row() + heads.query(query_head(of, row));
+  }
   // Where its first split's results are kept.
-  __device__ __forceinline__ std::size_t unit_of(const PagedSequence& s, unsigned row) const {
+  __device__ __forceinline__ std::size_t unit_of(const PagedSequence& s, unsigned of, unsigned row) const {
     const std::size_t entry = call.by_token ? token_of(s, row) : sequence * kFewQueries + row / heads.group;
-    return (entry * heads.query_heads + head * heads.group + row % heads.group) * call.splits;
+    return (entry * heads.query_heads + query_head(of, row)) * call.splits;
   }
 
   // A split without keys only says so.
-  __device__ __forceinline__ void store_empty(const PagedSequence& s, unsigned row) const { call.statistics[unit_of(s, row) + split] = {-infinity(), 0.0f}; }
-  __device__ __forceinline__ void store(const PagedSequence& s, unsigned row, unsigned element, const Merged<1>& merged) const {
-    if (call.splits == 1) {
-      from_float(merged.result(), out_row(s, row)[element]);
-      return;
+  __device__ __forceinline__ void store_empty(const PagedSequence& s, unsigned rows) const {
+    for (unsigned i = threadIdx.x; i < call.together * rows; i += blockDim.x) {
+      call.statistics[unit_of(s, head + i / rows, i % rows) + split] = {-infinity(), 0.0f};
     }
-    const std::size_t unit = unit_of(s, row) + split;
-    call.partial[unit * heads.head_dimension + element] = merged.values[0];
+  }
+  template <unsigned Values>
+  __device__ __forceinline__ void store_result(Q* to, const Merged<Values>& merged) const {
+#pragma unroll
+    for (unsigned j = 0; j < Values; j++) from_float(merged.result(j), to[j]);
+  }
+  template <unsigned Values>
+  __device__ __forceinline__ void store(const PagedSequence& s, unsigned of, unsigned row, unsigned element, const Merged<Values>& merged) const {
+    if (call.splits == 1) return store_result(out_row(s, of, row) + element, merged);
+    const std::size_t unit = unit_of(s, of, row) + split;
+    store_values(call.partial + unit * heads.head_dimension + element, merged.values);
     if (element == 0) call.statistics[unit] = {merged.maximum, merged.total};
   }
-  // After all of the block's results: the last block merges all splits'.
+  // After all of the block's results: the last block merges all splits', `Values` neighbouring elements a thread.
+  template <unsigned Values>
   __device__ __forceinline__ void merge_splits(const PagedSequence& s, unsigned rows, bool* last) const {
+    constexpr unsigned kSplitsAtOnce = Values == 1 ? 16 : 8;  // whose results are loaded together
     if (call.splits == 1) return;
     std::uint32_t* const count = call.arrivals + std::size_t{sequence} * heads.key_value_heads + head;
     __threadfence();
@@ -148,24 +161,24 @@ struct DecodeBlock {
     if (!*last) return;
     if (threadIdx.x == 0) *count = 0;
     __threadfence();
-    for (unsigned i = threadIdx.x; i < rows * heads.head_dimension; i += blockDim.x) {
-      const unsigned row = i / heads.head_dimension, element = i - row * heads.head_dimension;
-      const std::size_t unit = unit_of(s, row);
-      Merged<1> merged;
-      for (unsigned first = 0; first < call.splits; first += kSplitsTogether) {
-        SoftmaxStatistic statistics[kSplitsTogether];
-        float parts[kSplitsTogether][1];
+    const unsigned parts_a_row = heads.head_dimension / Values;
+    for (unsigned i = threadIdx.x; i < call.together * rows * parts_a_row; i += blockDim.x) {
+      const unsigned which = i / parts_a_row, element = (i - which * parts_a_row) * Values, of = head + which / rows, row = which % rows;
+      const std::size_t unit = unit_of(s, of, row);
+      Merged<Values> merged;
+      for (unsigned first = 0; first < call.splits; first += kSplitsAtOnce) {
+        SoftmaxStatistic statistics[kSplitsAtOnce];
+        float parts[kSplitsAtOnce][Values] = {};
 #pragma unroll
-        for (unsigned k = 0; k < kSplitsTogether; k++) {
+        for (unsigned k = 0; k < kSplitsAtOnce; k++) {
           statistics[k] = {-infinity(), 0.0f};
-          parts[k][0] = 0.0f;
           if (first + k >= call.splits) continue;
           statistics[k] = load_announced(call.statistics + unit + first + k);
-          parts[k][0] = load_announced(call.partial + (unit + first + k) * heads.head_dimension + element);
+          load_announced(parts[k], call.partial + (unit + first + k) * heads.head_dimension + element);
         }
         merged.add(statistics, parts);
       }
-      from_float(merged.result(), out_row(s, row)[element]);
+      store_result(out_row(s, of, row) + element, merged);
     }
   }
 };

@@ -19,120 +19,121 @@ namespace xgen::cuda {
 
 namespace {
 
-constexpr unsigned kRows = 8;    // query rows of a product
-constexpr unsigned kKeys = 16;   // of a tile
+constexpr unsigned kRows = 8;     // query rows of a product
+constexpr unsigned kWarps = 8;
+constexpr unsigned kStages = 3;   // of a warp's ring
+constexpr unsigned kTileBytes = 4096;
 constexpr unsigned kAbsent = ~0u;
 
-// Of a kernel for heads of `Size`: two blocks are on a processor at once.
+// Of a kernel for heads of `Size`.
 template <unsigned Size>
 struct Layout {
-  static constexpr unsigned kWarps = Size == 64 ? 8 : 4;
-  static constexpr unsigned kStages = 3;
-  static constexpr unsigned kKeyPieces = 2 * (Size / 32), kValuePieces = 4 * (Size / 64);  // of 16 bytes, of a lane and tile
-  static constexpr unsigned kPieces = kKeyPieces + kValuePieces;
-  static constexpr unsigned kWarpBytes = kStages * kPieces * kWarp * 16;
-  static constexpr unsigned kSumRow = Size + 4;  // so that a warp's sums meet in few banks
-  static constexpr unsigned kBytes = kWarps * kWarpBytes;
-  static constexpr unsigned kFirstPairs = kStages / 2;                           // of tiles, that are copied before the first product
-  static constexpr unsigned kEarlyPairs = kFirstPairs;                           // of tiles, that are brought early
-  static_assert(kStages >= 2 && kRows * kSumRow * sizeof(float) <= kWarpBytes);
+  static constexpr unsigned kKeys = kTileBytes / (2 * Size * sizeof(bfloat16));  // of a tile: 16 or 8
+  static constexpr unsigned kChunks = Size / kChunk;                             // of 16 bytes, of a key
+  static constexpr unsigned kAtOnce = kWarp / kChunks;                           // keys that a warp copies at once
+  static constexpr unsigned kTiles = kWarp / kKeys;                              // whose rows are looked up together
+  static constexpr unsigned kFirst = (kStages - 2) / kTiles + 1;                 // such look-ups for the tiles that are copied first
+  static constexpr unsigned kSumRow = Size + 4;                                  // so that a warp's sums meet in few banks
+  static_assert(kStages >= 2 && kRows * kSumRow * sizeof(float) <= kStages * kTileBytes);
 };
+constexpr unsigned kSharedBytes = kWarps * kStages * kTileBytes;
 
-// Shared memory: the ring [warp][stage][piece][lane], a warp's part of which its sums [row][element] take in the end.
+// Where in a tile a key's chunk stands: so that neither the lanes that read keys nor those that read values meet in a bank.
 template <unsigned Size>
-__global__ void __launch_bounds__(Layout<Size>::kWarps * kWarp, 2) decode_mma_kernel(Decode<bfloat16, bfloat16> call) {
+__device__ __forceinline__ unsigned key_place(unsigned key, unsigned chunk) { return key * Layout<Size>::kChunks + (chunk ^ (key % 2 * 4)); }
+template <unsigned Size>
+__device__ __forceinline__ unsigned value_place(unsigned key, unsigned chunk) { return key * Layout<Size>::kChunks + (chunk ^ (key / 2 % 4 * 2)); }
+
+// A block's warps take `Together` heads, kWarps / Together warps each. Shared memory: a ring of tiles [key], then [value], for each warp, of which its
+// sums [row][element] take the place in the end.
+template <unsigned Size, unsigned Together>
+__global__ void __launch_bounds__(kWarps * kWarp, 2) decode_mma_kernel(Decode<bfloat16, bfloat16> call) {
   using Sizes = Layout<Size>;
-  constexpr unsigned Warps = Sizes::kWarps, kStages = Sizes::kStages, kKeyPieces = Sizes::kKeyPieces, kPieces = Sizes::kPieces, kSumRow = Sizes::kSumRow;
+  constexpr unsigned kKeys = Sizes::kKeys, kHalves = kKeys / 8, kChunks = Sizes::kChunks, kTiles = Sizes::kTiles, kSumRow = Sizes::kSumRow;
+  constexpr unsigned kSharing = kWarps / Together;
   XGEN_DYNAMIC_SHARED(shared);
-  XGEN_SHARED(SoftmaxStatistic, warp_statistics, Warps * kRows);
+  XGEN_SHARED(SoftmaxStatistic, warp_statistics, kWarps * kRows);
   XGEN_SHARED(bool, last, 1);
   allow_next();
-  const DecodeBlock<bfloat16, bfloat16> own(call);
+  const DecodeBlock<bfloat16, bfloat16> block(call);
   const unsigned warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp, g = lane / 4, t = lane % 4;
-  uint4* const ring = reinterpret_cast<uint4*>(shared + warp * Sizes::kWarpBytes) + lane;
-  const std::size_t row_elements = std::size_t{own.heads.key_value_heads} * Size;
-  const bfloat16* const keys = call.a.key_cache + own.head * Size;
-  const bfloat16* const values = call.a.value_cache + own.head * Size;
+  const unsigned head = block.head + warp % Together, part = warp / Together;
+  uint4* const ring = reinterpret_cast<uint4*>(shared + warp * kStages * kTileBytes);
+  const std::size_t row_elements = std::size_t{block.heads.key_value_heads} * Size;
+  const bfloat16* const keys = call.a.key_cache + head * Size;
+  const bfloat16* const values = call.a.value_cache + head * Size;
 
-  // The warp's tile `index`, whose keys start there.
-  const auto tile_at = [&](const KeySpan& span, unsigned index) { return span.begin + (index * Warps + warp) * kKeys; };
-  // The caches' row of the lane's key of two tiles, or kAbsent; `wrong` is told of positions whose blocks cannot be. Entries past the context are
-  // read where the table has them, so that this need not wait for the context's length.
-  const auto look_up = [&](const KeySpan& span, unsigned pair, auto read, auto wrong) -> unsigned {
-    const unsigned position = tile_at(span, 2 * pair + lane / kKeys) + lane % kKeys;
-    const std::int32_t block = own.block_of(position) < own.pages.max_blocks ? read(own.entry_of(position)) : kUnused;
+  // Where the warp's tile `index` starts.
+  const auto tile_at = [&](const KeySpan& span, unsigned index) { return span.begin + (index * kSharing + part) * kKeys; };
+  // The caches' rows of the keys of kTiles tiles, a lane each, or kAbsent; `wrong` is told of positions whose blocks cannot be. Entries past the
+  // context are read where the table has them, so that this need not wait for the context's length.
+  const auto look_up = [&](const KeySpan& span, unsigned group, auto read, auto wrong) -> unsigned {
+    const unsigned position = tile_at(span, group * kTiles + lane / kKeys) + lane % kKeys;
+    const std::int32_t entry = block.block_of(position) < block.pages.max_blocks ? read(block.entry_of(position)) : kUnused;
     if (position >= span.end) return kAbsent;
-    if (own.is_there(block)) return static_cast<unsigned>(block) * own.pages.block_size + (position - own.block_of(position) * own.pages.block_size);
-    wrong(position, block);
+    if (block.is_there(entry)) return static_cast<unsigned>(entry) * block.pages.block_size + (position - block.block_of(position) * block.pages.block_size);
+    wrong(position, entry);
     return kAbsent;
   };
-  const auto look_up_now = [&](const KeySpan& span, unsigned pair) {
-    return look_up(span, pair, ReadNow{}, [&](unsigned position, std::int32_t block) { own.report_missing(position, block); });
+  const auto look_up_now = [&](const KeySpan& span, unsigned group) {
+    return look_up(span, group, ReadNow{}, [&](unsigned position, std::int32_t entry) { block.report_missing(position, entry); });
   };
-  // `rows` has two tiles' rows, by lanes.
-  const auto copy_tile = [&](unsigned stage, unsigned rows, unsigned half) {
-    bfloat16* const to = reinterpret_cast<bfloat16*>(ring + stage * kPieces * kWarp);
-    const auto copy = [&](unsigned piece, const bfloat16* from, bool there) { copy_chunk(to + piece * kWarp * kChunk, from, there); };
+  // Tile `tile` of those whose rows the lanes have: whole rows of a head, neighbouring lanes its chunks.
+  const auto copy_tile = [&](unsigned stage, unsigned rows, unsigned tile) {
+    uint4* const to = ring + stage * (kTileBytes / 16);
+    const unsigned chunk = lane % kChunks;
 #pragma unroll
-    for (unsigned h = 0; h < 2; h++) {
-      const unsigned row = __shfl_sync(kFullMask, rows, static_cast<int>(half * kKeys + h * 8 + g));
-      const bfloat16* const from = keys + (row == kAbsent ? 0 : row * row_elements) + t * kChunk;
-#pragma unroll
-      for (unsigned c = 0; c < Size / 32; c++) copy(h * (Size / 32) + c, from + c * 32, row != kAbsent);
-    }
-#pragma unroll
-    for (unsigned k = 0; k < 4; k++) {
-      const unsigned row = __shfl_sync(kFullMask, rows, static_cast<int>(half * kKeys + k / 2 * 8 + 2 * t + k % 2));
-      const bfloat16* const from = values + (row == kAbsent ? 0 : row * row_elements) + g * kChunk;
-#pragma unroll
-      for (unsigned c = 0; c < Size / 64; c++) copy(kKeyPieces + k * (Size / 64) + c, from + c * 64, row != kAbsent);
+    for (unsigned i = 0; i < kKeys / Sizes::kAtOnce; i++) {
+      const unsigned key = i * Sizes::kAtOnce + lane / kChunks, row = __shfl_sync(kFullMask, rows, static_cast<int>(tile * kKeys + key));
+      const std::size_t from = (row == kAbsent ? 0 : row * row_elements) + chunk * kChunk;
+      copy_chunk(reinterpret_cast<bfloat16*>(to + key_place<Size>(key, chunk)), keys + from, row != kAbsent);
+      copy_chunk(reinterpret_cast<bfloat16*>(to + kKeys * kChunks + value_place<Size>(key, chunk)), values + from, row != kAbsent);
     }
   };
-  const auto copy_first = [&](const unsigned (&rows)[Sizes::kFirstPairs]) {
+  const auto copy_first = [&](const unsigned (&rows)[Sizes::kFirst]) {
 #pragma unroll
     for (unsigned s = 0; s + 1 < kStages; s++) {
-      copy_tile(s, rows[s / 2], s % 2);
+      copy_tile(s, rows[s / kTiles], s % kTiles);
       commit_copies();
     }
   };
 
-  const KeySpan guess = own.span_of(own.lengths(ReadEarly{}), kKeys);
-  unsigned guessed[Sizes::kFirstPairs];
+  const KeySpan guess = block.span_of(block.lengths(ReadEarly{}), kKeys);
+  unsigned guessed[Sizes::kFirst];
 #pragma unroll
-  for (unsigned pair = 0; pair < Sizes::kEarlyPairs; pair++) {
-    const unsigned row = look_up(guess, pair, ReadEarly{}, [](unsigned, std::int32_t) {});
-    if (pair < Sizes::kFirstPairs) guessed[pair] = row;
-    if (row == kAbsent) continue;
+  for (unsigned group = 0; group < Sizes::kFirst; group++) {
+    guessed[group] = look_up(guess, group, ReadEarly{}, [](unsigned, std::int32_t) {});
+    if (guessed[group] == kAbsent) continue;
 #pragma unroll
     for (unsigned at = 0; at < Size; at += kCacheLine / sizeof(bfloat16)) {
-      prefetch_line(keys + row * row_elements + at);
-      prefetch_line(values + row * row_elements + at);
+      prefetch_line(keys + guessed[group] * row_elements + at);
+      prefetch_line(values + guessed[group] * row_elements + at);
     }
   }
   wait_for_previous();
   copy_first(guessed);
-  const PagedSequence lengths = own.lengths(ReadNow{});
-  if (!own.takes(lengths)) {
-    own.check_lengths();
+  const PagedSequence lengths = block.lengths(ReadNow{});
+  if (!block.takes(lengths)) {
+    block.check_lengths();
     wait_for_copies();
     return;
   }
-  const KeySpan span = own.span_of(lengths, kKeys);
-  const unsigned context = static_cast<unsigned>(lengths.context), queries = static_cast<unsigned>(lengths.queries), rows = queries * own.heads.group;
+  const KeySpan span = block.span_of(lengths, kKeys);
+  const unsigned context = static_cast<unsigned>(lengths.context), queries = static_cast<unsigned>(lengths.queries), rows = queries * block.heads.group;
   const bool empty = call.splits > 1 && span.begin >= span.end;
-  for (unsigned row = threadIdx.x; empty && row < rows; row += Warps * kWarp) own.store_empty(lengths, row);
-  const unsigned tiles = (span.end - span.begin + kKeys - 1) / kKeys, count = tiles > warp ? (tiles - warp + Warps - 1) / Warps : 0;
-  const float factor = own.heads.scale * kLog2E;
+  if (empty) block.store_empty(lengths, rows);
+  const unsigned tiles = (span.end - span.begin + kKeys - 1) / kKeys, count = tiles > part ? (tiles - part + kSharing - 1) / kSharing : 0;
+  const float factor = block.heads.scale * kLog2E;
 
   for (unsigned row0 = 0; row0 < (empty ? 0 : rows); row0 += kRows) {
-    unsigned first[Sizes::kFirstPairs];
+    unsigned first[Sizes::kFirst];
     bool right = row0 == 0 && span.begin == guess.begin;
 #pragma unroll
-    for (unsigned pair = 0; pair < Sizes::kFirstPairs; pair++) {
-      first[pair] = look_up_now(span, pair);
-      right = right && first[pair] == guessed[pair];
+    for (unsigned group = 0; group < Sizes::kFirst; group++) {
+      first[group] = look_up_now(span, group);
+      right = right && first[group] == guessed[group];
     }
-    unsigned next = look_up_now(span, Sizes::kFirstPairs), current = first[Sizes::kFirstPairs - 1];
+    unsigned next = look_up_now(span, Sizes::kFirst), current = first[Sizes::kFirst - 1];
     // The lane's query row g, and how many positions it sees.
     const unsigned row = row0 + g;
     const bool active = row < rows && context > 0;
@@ -140,35 +141,37 @@ __global__ void __launch_bounds__(Layout<Size>::kWarps * kWarp, 2) decode_mma_ke
 #pragma unroll
     for (unsigned c = 0; c < Size / 32; c++) {
       query[c] = make_uint4(0, 0, 0, 0);
-      if (active) query[c] = load_aligned<uint4>(own.query_row(lengths, row) + c * 32 + t * kChunk);
+      if (active) query[c] = load_aligned<uint4>(block.query_row(lengths, head, row) + c * 32 + t * kChunk);
     }
-    const unsigned seen = active ? context - queries + row / own.heads.group + 1 : 0;
+    const unsigned seen = active ? context - queries + row / block.heads.group + 1 : 0;
     if (__ballot_sync(kFullMask, right) != kFullMask) {
       wait_for_copies();
+      __syncwarp();
       copy_first(first);
     }
     float sums[Size / 16][4] = {}, largest = -infinity(), total = 0.0f;
     unsigned stage = 0, free_stage = kStages - 1;
     for (unsigned index = 0; index < count; index++) {
+      wait_for_copies<kStages - 2>();
+      __syncwarp();  // all lanes' copies of this tile are there, and nobody reads the one before
       const unsigned coming = index + kStages - 1;
-      if (coming % 2 == 0) {
+      if (coming % kTiles == 0) {
         current = next;
-        next = look_up_now(span, coming / 2 + 1);
+        next = look_up_now(span, coming / kTiles + 1);
       }
-      if (coming < count) copy_tile(free_stage, current, coming % 2);
+      if (coming < count) copy_tile(free_stage, current, coming % kTiles);
       commit_copies();
       free_stage = free_stage + 1 == kStages ? 0 : free_stage + 1;
-      wait_for_copies<kStages - 1>();
-      const uint4* const pieces = ring + stage * kPieces * kWarp;
+      const uint4* const tile = ring + stage * (kTileBytes / 16);
       stage = stage + 1 == kStages ? 0 : stage + 1;
 
       // Of keys 8 h + 2 t and the next: scores[h][0], [1].
-      float scores[2][4] = {};
+      float scores[kHalves][4] = {};
 #pragma unroll
       for (unsigned c = 0; c < Size / 32; c++) {
 #pragma unroll
-        for (unsigned h = 0; h < 2; h++) {
-          const uint4 key = load_aligned<uint4>(pieces + (h * (Size / 32) + c) * kWarp);
+        for (unsigned h = 0; h < kHalves; h++) {
+          const uint4 key = load_aligned<uint4>(tile + key_place<Size>(h * 8 + g, c * 4 + t));
           const std::uint32_t low[4] = {query[c].x, 0, query[c].y, 0}, high[4] = {query[c].z, 0, query[c].w, 0};
           multiply_add(scores[h], low, key.x, key.y);
           multiply_add(scores[h], high, key.z, key.w);
@@ -177,7 +180,7 @@ __global__ void __launch_bounds__(Layout<Size>::kWarps * kWarp, 2) decode_mma_ke
       const unsigned position = tile_at(span, index) + 2 * t;
       float maximum = largest;
 #pragma unroll
-      for (unsigned i = 0; i < 4; i++) {
+      for (unsigned i = 0; i < 2 * kHalves; i++) {
         float& score = scores[i / 2][i % 2];
         score = position + i / 2 * 8 + i % 2 < seen ? score * factor : -infinity();
         maximum = fmaxf(maximum, score);
@@ -188,7 +191,7 @@ __global__ void __launch_bounds__(Layout<Size>::kWarps * kWarp, 2) decode_mma_ke
       largest = maximum;
       total *= shrink;
 #pragma unroll
-      for (unsigned i = 0; i < 4; i++) {
+      for (unsigned i = 0; i < 2 * kHalves; i++) {
         float& score = scores[i / 2][i % 2];
         score = exp2_fast(score - base);
         total += score;
@@ -202,13 +205,15 @@ __global__ void __launch_bounds__(Layout<Size>::kWarps * kWarp, 2) decode_mma_ke
         sums[m][2] *= even;
         sums[m][3] *= odd;
       }
-      const std::uint32_t weights[2] = {pack_bfloat16(scores[0][0], scores[0][1]), pack_bfloat16(scores[1][0], scores[1][1])};
+      std::uint32_t weights[2] = {};
+#pragma unroll
+      for (unsigned h = 0; h < kHalves; h++) weights[h] = pack_bfloat16(scores[h][0], scores[h][1]);
 #pragma unroll
       for (unsigned c = 0; c < Size / 64; c++) {
-        std::uint32_t value[4][4];
+        std::uint32_t value[2 * kHalves][4];
 #pragma unroll
-        for (unsigned k = 0; k < 4; k++) {
-          const uint4 piece = load_aligned<uint4>(pieces + (kKeyPieces + k * (Size / 64) + c) * kWarp);
+        for (unsigned k = 0; k < 2 * kHalves; k++) {
+          const uint4 piece = load_aligned<uint4>(tile + kKeys * kChunks + value_place<Size>(k / 2 * 8 + 2 * t + k % 2, c * 8 + g));
           value[k][0] = piece.x;
           value[k][1] = piece.y;
           value[k][2] = piece.z;
@@ -217,9 +222,12 @@ __global__ void __launch_bounds__(Layout<Size>::kWarps * kWarp, 2) decode_mma_ke
         // Element 64 c + 8 g + 2 m is row g of the product's left operand, the next one row g + 8.
 #pragma unroll
         for (unsigned m = 0; m < 4; m++) {
-          const auto lower = [&](unsigned k) { return (value[k][m] & 0xffffu) | value[k + 1][m] << 16; };
-          const auto upper = [&](unsigned k) { return value[k][m] >> 16 | (value[k + 1][m] & 0xffff0000u); };
-          const std::uint32_t left[4] = {lower(0), upper(0), lower(2), upper(2)};
+          std::uint32_t left[4] = {};
+#pragma unroll
+          for (unsigned h = 0; h < kHalves; h++) {
+            left[2 * h] = (value[2 * h][m] & 0xffffu) | value[2 * h + 1][m] << 16;
+            left[2 * h + 1] = value[2 * h][m] >> 16 | (value[2 * h + 1][m] & 0xffff0000u);
+          }
           multiply_add(sums[c * 4 + m], left, weights[0], weights[1]);
         }
       }
@@ -228,43 +236,53 @@ __global__ void __launch_bounds__(Layout<Size>::kWarps * kWarp, 2) decode_mma_ke
     total += __shfl_xor_sync(kFullMask, total, 1);
     total += __shfl_xor_sync(kFullMask, total, 2);
     if (t == 0) warp_statistics[warp * kRows + g] = {largest, total};
-    const auto sums_of = [&](unsigned w) { return reinterpret_cast<float*>(shared + w * Sizes::kWarpBytes); };
+    const auto sums_of = [&](unsigned w) { return reinterpret_cast<float*>(shared + w * kStages * kTileBytes); };
+    wait_for_copies();
     __syncwarp();
 #pragma unroll
     for (unsigned c = 0; c < Size / 64; c++) {
 #pragma unroll
       for (unsigned e = 0; e < 2; e++) {
-        Floats8 part;
+        Floats8 own;
 #pragma unroll
-        for (unsigned j = 0; j < kVector; j++) part.v[j] = sums[c * 4 + j / 2][j % 2 * 2 + e];
-        store8(sums_of(warp) + (2 * t + e) * kSumRow + c * 64 + g * kVector, part);
+        for (unsigned j = 0; j < kVector; j++) own.v[j] = sums[c * 4 + j / 2][j % 2 * 2 + e];
+        store8(sums_of(warp) + (2 * t + e) * kSumRow + c * 64 + g * kVector, own);
       }
     }
     __syncthreads();
-    for (unsigned i = threadIdx.x; i < kRows * Size; i += Warps * kWarp) {
-      const unsigned r = i / Size, element = i % Size;
-      if (row0 + r >= rows) continue;
-      SoftmaxStatistic statistics[Warps];
-      float parts[Warps][1];
+    const unsigned here = rows - row0 < kRows ? rows - row0 : kRows;
+    for (unsigned i = threadIdx.x; i < Together * here * (Size / 4); i += kWarps * kWarp) {
+      const unsigned which = i / (Size / 4), element = i % (Size / 4) * 4, of = which / here, r = which - of * here;
+      SoftmaxStatistic statistics[kSharing];
+      float parts[kSharing][4];
 #pragma unroll
-      for (unsigned w = 0; w < Warps; w++) {
-        statistics[w] = warp_statistics[w * kRows + r];
-        parts[w][0] = sums_of(w)[r * kSumRow + element];
+      for (unsigned k = 0; k < kSharing; k++) {
+        const unsigned w = k * Together + of;
+        statistics[k] = warp_statistics[w * kRows + r];
+        const float4 own = load_aligned<float4>(sums_of(w) + r * kSumRow + element);
+        parts[k][0] = own.x;
+        parts[k][1] = own.y;
+        parts[k][2] = own.z;
+        parts[k][3] = own.w;
       }
-      Merged<1> merged;
+      Merged<4> merged;
       merged.add(statistics, parts);
-      own.store(lengths, row0 + r, element, merged);
+      block.store(lengths, block.head + of, row0 + r, element, merged);
     }
     __syncthreads();  // before the next rows' results
   }
   wait_for_copies();
-  own.check_lengths();
-  own.merge_splits(lengths, rows, last);
+  block.check_lengths();
+  block.merge_splits<4>(lengths, rows, last);
 }
 
 template <unsigned Size>
 void run(Stream stream, const char* operation, const Decode<bfloat16, bfloat16>& call) {
-  launch_early(operation, decode_mma_kernel<Size>, decode_blocks(operation, call), Layout<Size>::kWarps * kWarp, Layout<Size>::kBytes, stream, call);
+  const auto launched = [&](auto kernel) { launch_early(operation, kernel, decode_blocks(operation, call), kWarps * kWarp, kSharedBytes, stream, call); };
+  if (call.together == 8) return launched(decode_mma_kernel<Size, 8>);
+  if (call.together == 4) return launched(decode_mma_kernel<Size, 4>);
+  if (call.together == 2) return launched(decode_mma_kernel<Size, 2>);
+  launched(decode_mma_kernel<Size, 1>);
 }
 
 }  // namespace

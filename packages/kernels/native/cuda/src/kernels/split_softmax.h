@@ -41,14 +41,29 @@ struct Merged {
   __device__ __forceinline__ float result(unsigned j = 0) const { return total > 0.0f ? values[j] / total : 0.0f; }
 };
 
+__device__ __forceinline__ void store_values(float* to, const float (&values)[1]) { *to = values[0]; }
+__device__ __forceinline__ void store_values(float* to, const float (&values)[4]) {
+  store_aligned(to, make_float4(values[0], values[1], values[2], values[3]));
+}
+
 // What another block of this grid has written and announced: from the second-level cache, as the first-level cache may hold what was there before.
-template <class T>
-__device__ __forceinline__ T load_announced(const T* from) {
+__device__ __forceinline__ void load_announced(float (&to)[1], const float* from) {
 #ifdef XGEN_CUDA_EMULATION
-  return *from;
+  to[0] = *from;
 #else
-  return __ldcg(from);
+  to[0] = __ldcg(from);
 #endif
+}
+__device__ __forceinline__ void load_announced(float (&to)[4], const float* from) {
+#ifdef XGEN_CUDA_EMULATION
+  const float4 x = load_aligned<float4>(from);
+#else
+  const float4 x = __ldcg(reinterpret_cast<const float4*>(from));
+#endif
+  to[0] = x.x;
+  to[1] = x.y;
+  to[2] = x.z;
+  to[3] = x.w;
 }
 __device__ __forceinline__ SoftmaxStatistic load_announced(const SoftmaxStatistic* from) {
 #ifdef XGEN_CUDA_EMULATION
