@@ -16,7 +16,7 @@ constexpr std::size_t kLeastKeys = 64;  // of a split
 constexpr std::size_t kMostKeys = 8192;
 constexpr std::size_t kMostSplits = 64;
 constexpr std::size_t kMostTogether = 8;
-constexpr std::size_t kFill = 2;        // blocks a processor
+constexpr double kFill = 1.2;           // blocks that a processor is left with at least
 constexpr std::size_t kBlocksEach = 2;  // that a processor holds at once, whatever the kernel's registers
 
 // What is launched: known from sizes alone.
@@ -31,11 +31,12 @@ bool on_tensor_cores(ElementType type, const AttentionShape& shape) {
   return type == ElementType::bfloat16 && (shape.head_dimension == 64 || shape.head_dimension == 128);
 }
 
-// Key-value heads that a block of the tensor cores' kernel reads together: as many as leave enough blocks.
+// Key-value heads that a block of the tensor cores' kernel takes together: where there are many sequences, so that all blocks are on the device at once,
+// and the work before a block's first keys and after its last ones is done once.
 std::size_t together_of(const PagedBatch& batch, const AttentionShape& shape) {
-  std::size_t together = kMostTogether;
-  const auto blocks = [&] { return batch.sequences * (shape.key_value_heads / together) * divide_up(batch.max_blocks * batch.block_size, kLeastKeys); };
-  while (together > 1 && (shape.key_value_heads % together != 0 || blocks() < kFill * multiprocessors())) together /= 2;
+  std::size_t together = 1;
+  const auto blocks = [&] { return batch.sequences * shape.key_value_heads / together; };
+  while (together < kMostTogether && shape.key_value_heads % (2 * together) == 0 && blocks() / 2 >= kFill * multiprocessors()) together *= 2;
   return together;
 }
 

@@ -245,7 +245,7 @@ __global__ void __launch_bounds__(kThreads) decode_kernel(Decode<Q, K> call) {
     __syncthreads();  // before the next rows' results
   }
   block.check_lengths();
-  block.template merge_splits<1>(lengths, rows, last);
+  block.merge_splits(lengths, rows, last);
 }
 
 }  // namespace

@@ -10,8 +10,9 @@
 
 namespace xgen::cuda {
 
-constexpr std::size_t kFewQueries = 4;      // new tokens of a sequence that the decoding kernels take where tiles are launched too
-constexpr unsigned kCacheLine = 128;        // bytes
+constexpr std::size_t kFewQueries = 4;   // new tokens of a sequence that the decoding kernels take where tiles are launched too
+constexpr unsigned kSplitsAtOnce = 16;   // whose results are loaded together
+constexpr unsigned kCacheLine = 128;     // bytes
 
 template <class Q, class K>
 struct Decode {
@@ -148,10 +149,8 @@ struct DecodeBlock {
     store_values(call.partial + unit * heads.head_dimension + element, merged.values);
     if (element == 0) call.statistics[unit] = {merged.maximum, merged.total};
   }
-  // After all of the block's results: the last block merges all splits', `Values` neighbouring elements a thread.
-  template <unsigned Values>
+  // After all of the block's results: the last block merges all splits', an element a thread, with a trip to memory for each kSplitsAtOnce.
   __device__ __forceinline__ void merge_splits(const PagedSequence& s, unsigned rows, bool* last) const {
-    constexpr unsigned kSplitsAtOnce = Values == 1 ? 16 : 8;  // whose results are loaded together
     if (call.splits == 1) return;
     std::uint32_t* const count = call.arrivals + std::size_t{sequence} * heads.key_value_heads + head;
     __threadfence();
@@ -161,20 +160,19 @@ struct DecodeBlock {
     if (!*last) return;
     if (threadIdx.x == 0) *count = 0;
     __threadfence();
-    const unsigned parts_a_row = heads.head_dimension / Values;
-    for (unsigned i = threadIdx.x; i < call.together * rows * parts_a_row; i += blockDim.x) {
-      const unsigned which = i / parts_a_row, element = (i - which * parts_a_row) * Values, of = head + which / rows, row = which % rows;
+    for (unsigned i = threadIdx.x; i < call.together * rows * heads.head_dimension; i += blockDim.x) {
+      const unsigned which = i / heads.head_dimension, element = i - which * heads.head_dimension, of = head + which / rows, row = which % rows;
       const std::size_t unit = unit_of(s, of, row);
-      Merged<Values> merged;
+      Merged<1> merged;
       for (unsigned first = 0; first < call.splits; first += kSplitsAtOnce) {
         SoftmaxStatistic statistics[kSplitsAtOnce];
-        float parts[kSplitsAtOnce][Values] = {};
+        float parts[kSplitsAtOnce][1] = {};
 #pragma unroll
         for (unsigned k = 0; k < kSplitsAtOnce; k++) {
           statistics[k] = {-infinity(), 0.0f};
           if (first + k >= call.splits) continue;
           statistics[k] = load_announced(call.statistics + unit + first + k);
-          load_announced(parts[k], call.partial + (unit + first + k) * heads.head_dimension + element);
+          parts[k][0] = load_announced(call.partial + (unit + first + k) * heads.head_dimension + element);
         }
         merged.add(statistics, parts);
       }

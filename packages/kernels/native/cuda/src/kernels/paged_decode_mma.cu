@@ -19,24 +19,25 @@ namespace xgen::cuda {
 
 namespace {
 
-constexpr unsigned kRows = 8;     // query rows of a product
+constexpr unsigned kRows = 8;    // query rows of a product
 constexpr unsigned kWarps = 8;
-constexpr unsigned kStages = 3;   // of a warp's ring
-constexpr unsigned kTileBytes = 4096;
+constexpr unsigned kStages = 2;  // of a warp's ring
 constexpr unsigned kAbsent = ~0u;
 
 // Of a kernel for heads of `Size`.
 template <unsigned Size>
 struct Layout {
-  static constexpr unsigned kKeys = kTileBytes / (2 * Size * sizeof(bfloat16));  // of a tile: 16 or 8
-  static constexpr unsigned kChunks = Size / kChunk;                             // of 16 bytes, of a key
-  static constexpr unsigned kAtOnce = kWarp / kChunks;                           // keys that a warp copies at once
-  static constexpr unsigned kTiles = kWarp / kKeys;                              // whose rows are looked up together
-  static constexpr unsigned kFirst = (kStages - 2) / kTiles + 1;                 // such look-ups for the tiles that are copied first
-  static constexpr unsigned kSumRow = Size + 4;                                  // so that a warp's sums meet in few banks
-  static_assert(kStages >= 2 && kRows * kSumRow * sizeof(float) <= kStages * kTileBytes);
+  static constexpr unsigned kKeys = Size == 64 ? 16 : 8;           // of a tile
+  static constexpr unsigned kTilePieces = 2 * kKeys * Size / kChunk;  // of 16 bytes: its keys, then its values
+  static constexpr unsigned kRingPieces = kStages * kTilePieces;   // of a warp
+  static constexpr unsigned kBytes = kWarps * kRingPieces * 16;
+  static constexpr unsigned kChunks = Size / kChunk;               // of a key
+  static constexpr unsigned kAtOnce = kWarp / kChunks;             // keys that a warp copies at once
+  static constexpr unsigned kTiles = kWarp / kKeys;                // whose rows are looked up together
+  static constexpr unsigned kFirst = (kStages - 2) / kTiles + 1;   // such look-ups for the tiles that are copied first
+  static constexpr unsigned kSumRow = Size + 4;                    // so that a warp's sums meet in few banks
+  static_assert(kStages >= 2 && kRows * kSumRow * sizeof(float) <= kRingPieces * 16);
 };
-constexpr unsigned kSharedBytes = kWarps * kStages * kTileBytes;
 
 // Where in a tile a key's chunk stands: so that neither the lanes that read keys nor those that read values meet in a bank.
 template <unsigned Size>
@@ -58,7 +59,7 @@ __global__ void __launch_bounds__(kWarps * kWarp, 2) decode_mma_kernel(Decode<bf
   const DecodeBlock<bfloat16, bfloat16> block(call);
   const unsigned warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp, g = lane / 4, t = lane % 4;
   const unsigned head = block.head + warp % Together, part = warp / Together;
-  uint4* const ring = reinterpret_cast<uint4*>(shared + warp * kStages * kTileBytes);
+  uint4* const ring = reinterpret_cast<uint4*>(shared) + warp * Sizes::kRingPieces;
   const std::size_t row_elements = std::size_t{block.heads.key_value_heads} * Size;
   const bfloat16* const keys = call.a.key_cache + head * Size;
   const bfloat16* const values = call.a.value_cache + head * Size;
@@ -78,16 +79,17 @@ __global__ void __launch_bounds__(kWarps * kWarp, 2) decode_mma_kernel(Decode<bf
   const auto look_up_now = [&](const KeySpan& span, unsigned group) {
     return look_up(span, group, ReadNow{}, [&](unsigned position, std::int32_t entry) { block.report_missing(position, entry); });
   };
+  const std::uint64_t policy = once_read();
   // Tile `tile` of those whose rows the lanes have: whole rows of a head, neighbouring lanes its chunks.
   const auto copy_tile = [&](unsigned stage, unsigned rows, unsigned tile) {
-    uint4* const to = ring + stage * (kTileBytes / 16);
+    uint4* const to = ring + stage * Sizes::kTilePieces;
     const unsigned chunk = lane % kChunks;
 #pragma unroll
     for (unsigned i = 0; i < kKeys / Sizes::kAtOnce; i++) {
       const unsigned key = i * Sizes::kAtOnce + lane / kChunks, row = __shfl_sync(kFullMask, rows, static_cast<int>(tile * kKeys + key));
       const std::size_t from = (row == kAbsent ? 0 : row * row_elements) + chunk * kChunk;
-      copy_chunk(reinterpret_cast<bfloat16*>(to + key_place<Size>(key, chunk)), keys + from, row != kAbsent);
-      copy_chunk(reinterpret_cast<bfloat16*>(to + kKeys * kChunks + value_place<Size>(key, chunk)), values + from, row != kAbsent);
+      copy_chunk_once(reinterpret_cast<bfloat16*>(to + key_place<Size>(key, chunk)), keys + from, row != kAbsent, policy);
+      copy_chunk_once(reinterpret_cast<bfloat16*>(to + kKeys * kChunks + value_place<Size>(key, chunk)), values + from, row != kAbsent, policy);
     }
   };
   const auto copy_first = [&](const unsigned (&rows)[Sizes::kFirst]) {
@@ -162,7 +164,7 @@ __global__ void __launch_bounds__(kWarps * kWarp, 2) decode_mma_kernel(Decode<bf
       if (coming < count) copy_tile(free_stage, current, coming % kTiles);
       commit_copies();
       free_stage = free_stage + 1 == kStages ? 0 : free_stage + 1;
-      const uint4* const tile = ring + stage * (kTileBytes / 16);
+      const uint4* const tile = ring + stage * Sizes::kTilePieces;
       stage = stage + 1 == kStages ? 0 : stage + 1;
 
       // Of keys 8 h + 2 t and the next: scores[h][0], [1].
@@ -236,7 +238,7 @@ __global__ void __launch_bounds__(kWarps * kWarp, 2) decode_mma_kernel(Decode<bf
     total += __shfl_xor_sync(kFullMask, total, 1);
     total += __shfl_xor_sync(kFullMask, total, 2);
     if (t == 0) warp_statistics[warp * kRows + g] = {largest, total};
-    const auto sums_of = [&](unsigned w) { return reinterpret_cast<float*>(shared + w * kStages * kTileBytes); };
+    const auto sums_of = [&](unsigned w) { return reinterpret_cast<float*>(shared + w * Sizes::kRingPieces * 16); };
     wait_for_copies();
     __syncwarp();
 #pragma unroll
@@ -273,12 +275,12 @@ __global__ void __launch_bounds__(kWarps * kWarp, 2) decode_mma_kernel(Decode<bf
   }
   wait_for_copies();
   block.check_lengths();
-  block.merge_splits<4>(lengths, rows, last);
+  block.merge_splits(lengths, rows, last);
 }
 
 template <unsigned Size>
 void run(Stream stream, const char* operation, const Decode<bfloat16, bfloat16>& call) {
-  const auto launched = [&](auto kernel) { launch_early(operation, kernel, decode_blocks(operation, call), kWarps * kWarp, kSharedBytes, stream, call); };
+  const auto launched = [&](auto kernel) { launch_early(operation, kernel, decode_blocks(operation, call), kWarps * kWarp, Layout<Size>::kBytes, stream, call); };
   if (call.together == 8) return launched(decode_mma_kernel<Size, 8>);
   if (call.together == 4) return launched(decode_mma_kernel<Size, 4>);
   if (call.together == 2) return launched(decode_mma_kernel<Size, 2>);

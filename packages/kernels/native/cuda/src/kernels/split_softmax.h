@@ -47,23 +47,12 @@ __device__ __forceinline__ void store_values(float* to, const float (&values)[4]
 }
 
 // What another block of this grid has written and announced: from the second-level cache, as the first-level cache may hold what was there before.
-__device__ __forceinline__ void load_announced(float (&to)[1], const float* from) {
+__device__ __forceinline__ float load_announced(const float* from) {
 #ifdef XGEN_CUDA_EMULATION
-  to[0] = *from;
+  return *from;
 #else
-  to[0] = __ldcg(from);
+  return __ldcg(from);
 #endif
-}
-__device__ __forceinline__ void load_announced(float (&to)[4], const float* from) {
-#ifdef XGEN_CUDA_EMULATION
-  const float4 x = load_aligned<float4>(from);
-#else
-  const float4 x = __ldcg(reinterpret_cast<const float4*>(from));
-#endif
-  to[0] = x.x;
-  to[1] = x.y;
-  to[2] = x.z;
-  to[3] = x.w;
 }
 __device__ __forceinline__ SoftmaxStatistic load_announced(const SoftmaxStatistic* from) {
 #ifdef XGEN_CUDA_EMULATION
