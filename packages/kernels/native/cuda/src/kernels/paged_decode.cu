@@ -75,7 +75,7 @@ __global__ void __launch_bounds__(kThreads) decode_kernel(Decode<Q, K> call) {
   XGEN_SHARED(SoftmaxStatistic, warp_statistics, kWarps * Rows);
   XGEN_SHARED(bool, last, 1);
   allow_next();
-  const DecodeBlock<Q, K> block(call);
+  const DecodeBlock<Q, K, 1> block(call);
   const Heads& heads = call.a.heads;
   const unsigned warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
   const unsigned own = warp * (kWarp / lanes) + lane / lanes, d = lane % lanes * kVector;
@@ -245,7 +245,7 @@ __global__ void __launch_bounds__(kThreads) decode_kernel(Decode<Q, K> call) {
     __syncthreads();  // before the next rows' results
   }
   block.check_lengths();
-  block.merge_splits(lengths, rows, last);
+  block.template merge_splits<Size>(lengths, rows, last);
 }
 
 }  // namespace

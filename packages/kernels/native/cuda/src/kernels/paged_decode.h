@@ -22,7 +22,7 @@ struct Decode {
   std::uint32_t* arrivals;  // [sequences][key-value heads]: blocks that are done; 0 before and after
   ErrorFlag* error;
   unsigned splits;
-  unsigned together;  // key-value heads of a block
+  unsigned together;  // key-value heads of a block: `Together` of its kernel
   int block_shift;  // block_size is 2 to this power, or -1
   bool by_token;    // entries are tokens; else kFewQueries for each sequence, and longer ones are left to tiles
 };
@@ -65,7 +65,7 @@ struct KeySpan {
 };
 
 // Block (split, sequence, key-value heads), heads fastest.
-template <class Q, class K>
+template <class Q, class K, unsigned Together>
 struct DecodeBlock {
   const Decode<Q, K>& call;
   const Heads& heads;
@@ -73,8 +73,8 @@ struct DecodeBlock {
   unsigned head, sequence, split;  // its first head
 
   explicit __device__ __forceinline__ DecodeBlock(const Decode<Q, K>& c) : call(c), heads(c.a.heads), pages(c.a.pages) {
-    const unsigned groups = heads.key_value_heads / call.together, at = blockIdx.x / groups;
-    head = (blockIdx.x - at * groups) * call.together;
+    const unsigned groups = heads.key_value_heads / Together, at = blockIdx.x / groups;
+    head = blockIdx.x % groups * Together;
     sequence = at % pages.sequences;
     split = at / pages.sequences;
   }
@@ -133,7 +133,7 @@ struct DecodeBlock {
 
   // A split without keys only says so.
   __device__ __forceinline__ void store_empty(const PagedSequence& s, unsigned rows) const {
-    for (unsigned i = threadIdx.x; i < call.together * rows; i += blockDim.x) {
+    for (unsigned i = threadIdx.x; i < Together * rows; i += blockDim.x) {
       call.statistics[unit_of(s, head + i / rows, i % rows) + split] = {-infinity(), 0.0f};
     }
   }
@@ -149,7 +149,9 @@ struct DecodeBlock {
     store_values(call.partial + unit * heads.head_dimension + element, merged.values);
     if (element == 0) call.statistics[unit] = {merged.maximum, merged.total};
   }
-  // After all of the block's results: the last block merges all splits', an element a thread, with a trip to memory for each kSplitsAtOnce.
+  // After all of the block's results: the last block merges all splits', two elements a thread, with a trip to memory for each kSplitsAtOnce.
+  // `Size` is at least the heads', which is even.
+  template <unsigned Size>
   __device__ __forceinline__ void merge_splits(const PagedSequence& s, unsigned rows, bool* last) const {
     if (call.splits == 1) return;
     std::uint32_t* const count = call.arrivals + std::size_t{sequence} * heads.key_value_heads + head;
@@ -160,23 +162,24 @@ struct DecodeBlock {
     if (!*last) return;
     if (threadIdx.x == 0) *count = 0;
     __threadfence();
-    for (unsigned i = threadIdx.x; i < call.together * rows * heads.head_dimension; i += blockDim.x) {
-      const unsigned which = i / heads.head_dimension, element = i - which * heads.head_dimension, of = head + which / rows, row = which % rows;
-      const std::size_t unit = unit_of(s, of, row);
-      Merged<1> merged;
+    for (unsigned i = threadIdx.x; i < Together * rows * (Size / 2); i += blockDim.x) {
+      const unsigned which = i / (Size / 2), element = i % (Size / 2) * 2, nth = Together == 1 ? 0 : which / rows, row = which - nth * rows;
+      if (element >= heads.head_dimension) continue;
+      const std::size_t unit = unit_of(s, head + nth, row);
+      Merged<2> merged;
       for (unsigned first = 0; first < call.splits; first += kSplitsAtOnce) {
         SoftmaxStatistic statistics[kSplitsAtOnce];
-        float parts[kSplitsAtOnce][1] = {};
+        float parts[kSplitsAtOnce][2] = {};
 #pragma unroll
         for (unsigned k = 0; k < kSplitsAtOnce; k++) {
           statistics[k] = {-infinity(), 0.0f};
           if (first + k >= call.splits) continue;
           statistics[k] = load_announced(call.statistics + unit + first + k);
-          parts[k][0] = load_announced(call.partial + (unit + first + k) * heads.head_dimension + element);
+          load_announced(parts[k], call.partial + (unit + first + k) * heads.head_dimension + element);
         }
         merged.add(statistics, parts);
       }
-      store_result(out_row(s, of, row) + element, merged);
+      store_result(out_row(s, head + nth, row) + element, merged);
     }
   }
 };

@@ -56,7 +56,7 @@ __global__ void __launch_bounds__(kWarps * kWarp, 2) decode_mma_kernel(Decode<bf
   XGEN_SHARED(SoftmaxStatistic, warp_statistics, kWarps * kRows);
   XGEN_SHARED(bool, last, 1);
   allow_next();
-  const DecodeBlock<bfloat16, bfloat16> block(call);
+  const DecodeBlock<bfloat16, bfloat16, Together> block(call);
   const unsigned warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp, g = lane / 4, t = lane % 4;
   const unsigned head = block.head + warp % Together, part = warp / Together;
   uint4* const ring = reinterpret_cast<uint4*>(shared) + warp * Sizes::kRingPieces;
@@ -275,7 +275,7 @@ __global__ void __launch_bounds__(kWarps * kWarp, 2) decode_mma_kernel(Decode<bf
   }
   wait_for_copies();
   block.check_lengths();
-  block.merge_splits(lengths, rows, last);
+  block.template merge_splits<Size>(lengths, rows, last);
 }
 
 template <unsigned Size>

@@ -47,20 +47,21 @@ __device__ __forceinline__ void store_values(float* to, const float (&values)[4]
 }
 
 // What another block of this grid has written and announced: from the second-level cache, as the first-level cache may hold what was there before.
-__device__ __forceinline__ float load_announced(const float* from) {
+__device__ __forceinline__ float2 load_announced(const float2* from) {
 #ifdef XGEN_CUDA_EMULATION
-  return *from;
+  return load_aligned<float2>(from);
 #else
   return __ldcg(from);
 #endif
 }
 __device__ __forceinline__ SoftmaxStatistic load_announced(const SoftmaxStatistic* from) {
-#ifdef XGEN_CUDA_EMULATION
-  return *from;
-#else
-  const float2 both = __ldcg(reinterpret_cast<const float2*>(from));
+  const float2 both = load_announced(reinterpret_cast<const float2*>(from));
   return {both.x, both.y};
-#endif
+}
+__device__ __forceinline__ void load_announced(float (&to)[2], const float* from) {
+  const float2 both = load_announced(reinterpret_cast<const float2*>(from));
+  to[0] = both.x;
+  to[1] = both.y;
 }
 
 }  // namespace xgen::cuda
