@@ -12,18 +12,18 @@ namespace {
 
 constexpr const char* kName = "paged_attention";
 constexpr unsigned kThreads = 128;
-constexpr std::size_t kLeastKeys = 64;  // of a split
+constexpr std::size_t kLeastKeys = 64;    // of a split
 constexpr std::size_t kMostKeys = 8192;
 constexpr std::size_t kMostSplits = 64;
-constexpr std::size_t kMostTogether = 8;
-constexpr double kFill = 1.2;           // blocks that a processor is left with at least
-constexpr std::size_t kBlocksEach = 2;  // that a processor holds at once, whatever the kernel's registers
+constexpr std::size_t kMostTogether = 8;  // key-value heads of a block
+constexpr double kFill = 1.2;             // blocks a processor that taking heads together must leave
+constexpr std::size_t kBlocksEach = 2;    // that a processor holds at once, whatever the kernel's registers
 
 // What is launched: known from sizes alone.
 struct Plan {
   bool decode, tiles;
   unsigned splits, together;  // blocks that share a sequence's keys; key-value heads of a block
-  std::size_t entries;  // rows of partial results
+  std::size_t entries;        // rows of partial results
 };
 
 // Whether the tensor cores' kernels take these heads.
@@ -31,8 +31,8 @@ bool on_tensor_cores(ElementType type, const AttentionShape& shape) {
   return type == ElementType::bfloat16 && (shape.head_dimension == 64 || shape.head_dimension == 128);
 }
 
-// Key-value heads that a block of the tensor cores' kernel takes together: where there are many sequences, so that all blocks are on the device at once,
-// and the work before a block's first keys and after its last ones is done once.
+// Key-value heads that a block of the tensor cores' kernel takes together: several where sequences are many, so that all blocks are on the device at
+// once, and what a block does before its first key and after its last is done once (128 contexts of 525 on an H200: 34 us instead of 42).
 std::size_t together_of(const PagedBatch& batch, const AttentionShape& shape) {
   std::size_t together = 1;
   const auto blocks = [&] { return batch.sequences * shape.key_value_heads / together; };
@@ -83,7 +83,7 @@ int shift_of(std::size_t block_size) {
 template <class Q, class K>
 void decode(Stream stream, const PagedForward<Q, K>& arguments, const Plan& plan, bool tensor_cores, std::size_t units, void* workspace,
             std::uint32_t* arrivals, ErrorFlag* error) {
-  Decode<Q, K> call = {arguments, nullptr, nullptr, arrivals, error, plan.splits, plan.together, shift_of(arguments.pages.block_size), !plan.tiles};
+  Decode<Q, K> call = {arguments, nullptr, nullptr, arrivals, error, plan.splits, shift_of(arguments.pages.block_size), !plan.tiles, plan.together};
   if (units > 0) {
     call.statistics = static_cast<SoftmaxStatistic*>(workspace);
     call.partial = reinterpret_cast<float*>(static_cast<unsigned char*>(workspace) + align_up(units * sizeof(SoftmaxStatistic)));

@@ -123,7 +123,7 @@ __global__ void __launch_bounds__(kThreads) decode_kernel(Decode<Q, K> call) {
   const unsigned rows = queries * heads.group;
   const float factor = heads.scale * kLog2E;
   const bool empty = call.splits > 1 && begin >= end;
-  if (empty) block.store_empty(lengths, rows);
+  for (unsigned row = threadIdx.x; empty && row < rows; row += kThreads) block.store_empty(lengths, block.head, row);
 
   const auto report_missing = [&](const std::int32_t(&blocks)[kUnroll], unsigned p0) {
 #pragma unroll
@@ -245,7 +245,7 @@ __global__ void __launch_bounds__(kThreads) decode_kernel(Decode<Q, K> call) {
     __syncthreads();  // before the next rows' results
   }
   block.check_lengths();
-  block.template merge_splits<Size>(lengths, rows, last);
+  block.template merge_splits<1>(lengths, rows, heads.head_dimension, last);
 }
 
 }  // namespace

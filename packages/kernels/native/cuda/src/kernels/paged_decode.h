@@ -2,7 +2,7 @@
 // becomes of its results.
 //
 // A sequence's keys are split over as many blocks as fill the device once; a split's length follows from the lengths in device memory, so that a
-// graph can be replayed while they grow. The block of a sequence and key-value head that is done last merges its splits, in their order.
+// graph can be replayed while they grow. The block of a sequence and its key-value heads that is done last merges its splits, in their order.
 #pragma once
 
 #include "attention.h"
@@ -10,21 +10,21 @@
 
 namespace xgen::cuda {
 
-constexpr std::size_t kFewQueries = 4;   // new tokens of a sequence that the decoding kernels take where tiles are launched too
-constexpr unsigned kSplitsAtOnce = 16;   // whose results are loaded together
-constexpr unsigned kCacheLine = 128;     // bytes
+constexpr std::size_t kFewQueries = 4;  // new tokens of a sequence that the decoding kernels take where tiles are launched too
+constexpr unsigned kSplitsAtOnce = 16;  // whose results are loaded together
+constexpr unsigned kCacheLine = 128;    // bytes
 
 template <class Q, class K>
 struct Decode {
   PagedForward<Q, K> a;
-  SoftmaxStatistic* statistics;    // [entries][query heads][splits]; both null where there is one split
-  float* partial;           // likewise, times the head's elements, divided by nothing
-  std::uint32_t* arrivals;  // [sequences][key-value heads]: blocks that are done; 0 before and after
+  SoftmaxStatistic* statistics;  // [entries][query heads][splits]; both null where there is one split
+  float* partial;                // likewise, times the head's elements, divided by nothing
+  std::uint32_t* arrivals;       // [sequences][key-value heads]: blocks that are done; 0 before and after
   ErrorFlag* error;
   unsigned splits;
+  int block_shift;    // block_size is 2 to this power, or -1
+  bool by_token;      // entries are tokens; else kFewQueries for each sequence, and longer ones are left to tiles
   unsigned together;  // key-value heads of a block: `Together` of its kernel
-  int block_shift;  // block_size is 2 to this power, or -1
-  bool by_token;    // entries are tokens; else kFewQueries for each sequence, and longer ones are left to tiles
 };
 
 // float32 arithmetic, for all types and sizes.
@@ -116,43 +116,40 @@ struct DecodeBlock {
     return s.queries > 0 && (call.by_token || s.queries <= static_cast<std::int32_t>(kFewQueries));
   }
 
-  // Row `row` of the sequence and a key-value head: of its new tokens times the group's query heads.
+  // Row `row` of the sequence and key-value head `of`: of its new tokens times the group's query heads.
   __device__ __forceinline__ std::size_t token_of(const PagedSequence& s, unsigned row) const { return static_cast<std::size_t>(s.first_token) + row / heads.group; }
-  __device__ __forceinline__ unsigned query_head(unsigned of, unsigned row) const { return of * heads.group + row % heads.group; }
+  __device__ __forceinline__ std::size_t query_of(unsigned of, unsigned row) const { return heads.query(of * heads.group + row % heads.group); }
   __device__ __forceinline__ const Q* query_row(const PagedSequence& s, unsigned of, unsigned row) const {
-    return call.a.qkv + token_of(s, row) * heads.row() + heads.query(query_head(of, row));
+    return call.a.qkv + token_of(s, row) * heads.row() + query_of(of, row);
   }
   __device__ __forceinline__ Q* out_row(const PagedSequence& s, unsigned of, unsigned row) const {
-    return call.a.out + token_of(s, row) * heads.out_row() + heads.query(query_head(of, row));
+    return call.a.out + token_of(s, row) * heads.out_row() + query_of(of, row);
   }
   // Where its first split's results are kept.
   __device__ __forceinline__ std::size_t unit_of(const PagedSequence& s, unsigned of, unsigned row) const {
     const std::size_t entry = call.by_token ? token_of(s, row) : sequence * kFewQueries + row / heads.group;
-    return (entry * heads.query_heads + query_head(of, row)) * call.splits;
+    return (entry * heads.query_heads + of * heads.group + row % heads.group) * call.splits;
   }
 
   // A split without keys only says so.
-  __device__ __forceinline__ void store_empty(const PagedSequence& s, unsigned rows) const {
-    for (unsigned i = threadIdx.x; i < Together * rows; i += blockDim.x) {
-      call.statistics[unit_of(s, head + i / rows, i % rows) + split] = {-infinity(), 0.0f};
-    }
-  }
-  template <unsigned Values>
-  __device__ __forceinline__ void store_result(Q* to, const Merged<Values>& merged) const {
-#pragma unroll
-    for (unsigned j = 0; j < Values; j++) from_float(merged.result(j), to[j]);
+  __device__ __forceinline__ void store_empty(const PagedSequence& s, unsigned of, unsigned row) const {
+    call.statistics[unit_of(s, of, row) + split] = {-infinity(), 0.0f};
   }
   template <unsigned Values>
   __device__ __forceinline__ void store(const PagedSequence& s, unsigned of, unsigned row, unsigned element, const Merged<Values>& merged) const {
-    if (call.splits == 1) return store_result(out_row(s, of, row) + element, merged);
+    if (call.splits == 1) {
+#pragma unroll
+      for (unsigned j = 0; j < Values; j++) from_float(merged.result(j), out_row(s, of, row)[element + j]);
+      return;
+    }
     const std::size_t unit = unit_of(s, of, row) + split;
     store_values(call.partial + unit * heads.head_dimension + element, merged.values);
     if (element == 0) call.statistics[unit] = {merged.maximum, merged.total};
   }
-  // After all of the block's results: the last block merges all splits', two elements a thread, with a trip to memory for each kSplitsAtOnce.
-  // `Size` is at least the heads', which is even.
-  template <unsigned Size>
-  __device__ __forceinline__ void merge_splits(const PagedSequence& s, unsigned rows, bool* last) const {
+  // After all of the block's results: the last block merges all splits', `Values` elements a thread, with a trip to memory for each kSplitsAtOnce.
+  // `size`: the heads', as a constant where the kernel has it.
+  template <unsigned Values>
+  __device__ __forceinline__ void merge_splits(const PagedSequence& s, unsigned rows, unsigned size, bool* last) const {
     if (call.splits == 1) return;
     std::uint32_t* const count = call.arrivals + std::size_t{sequence} * heads.key_value_heads + head;
     __threadfence();
@@ -162,14 +159,15 @@ struct DecodeBlock {
     if (!*last) return;
     if (threadIdx.x == 0) *count = 0;
     __threadfence();
-    for (unsigned i = threadIdx.x; i < Together * rows * (Size / 2); i += blockDim.x) {
-      const unsigned which = i / (Size / 2), element = i % (Size / 2) * 2, nth = Together == 1 ? 0 : which / rows, row = which - nth * rows;
-      if (element >= heads.head_dimension) continue;
+    const unsigned parts_a_row = size / Values;
+    for (unsigned i = threadIdx.x; i < Together * rows * parts_a_row; i += blockDim.x) {
+      const unsigned which = i / parts_a_row, element = (i - which * parts_a_row) * Values;
+      const unsigned nth = Together == 1 ? 0 : which / rows, row = which - nth * rows;
       const std::size_t unit = unit_of(s, head + nth, row);
-      Merged<2> merged;
+      Merged<Values> merged;
       for (unsigned first = 0; first < call.splits; first += kSplitsAtOnce) {
         SoftmaxStatistic statistics[kSplitsAtOnce];
-        float parts[kSplitsAtOnce][2] = {};
+        float parts[kSplitsAtOnce][Values] = {};
 #pragma unroll
         for (unsigned k = 0; k < kSplitsAtOnce; k++) {
           statistics[k] = {-infinity(), 0.0f};
@@ -179,7 +177,8 @@ struct DecodeBlock {
         }
         merged.add(statistics, parts);
       }
-      store_result(out_row(s, head + nth, row) + element, merged);
+#pragma unroll
+      for (unsigned j = 0; j < Values; j++) from_float(merged.result(j), out_row(s, head + nth, row)[element + j]);
     }
   }
 };

@@ -58,6 +58,13 @@ __device__ __forceinline__ SoftmaxStatistic load_announced(const SoftmaxStatisti
   const float2 both = load_announced(reinterpret_cast<const float2*>(from));
   return {both.x, both.y};
 }
+__device__ __forceinline__ void load_announced(float (&to)[1], const float* from) {
+#ifdef XGEN_CUDA_EMULATION
+  to[0] = *from;
+#else
+  to[0] = __ldcg(from);
+#endif
+}
 __device__ __forceinline__ void load_announced(float (&to)[2], const float* from) {
   const float2 both = load_announced(reinterpret_cast<const float2*>(from));
   to[0] = both.x;
