@@ -211,9 +211,13 @@ __global__ void __launch_bounds__(kWarps * kWarp, 2) decode_mma_kernel(Decode<bf
         sums[m][2] *= even;
         sums[m][3] *= odd;
       }
-      std::uint32_t weights[2] = {};
+      // Weights as two bfloat16 each, so that they are no less exact than in float32 arithmetic.
+      std::uint32_t weights[2] = {}, rests[2] = {};
 #pragma unroll
-      for (unsigned h = 0; h < kHalves; h++) weights[h] = pack_bfloat16(scores[h][0], scores[h][1]);
+      for (unsigned h = 0; h < kHalves; h++) {
+        weights[h] = pack_bfloat16(scores[h][0], scores[h][1]);
+        rests[h] = pack_bfloat16(scores[h][0] - low_bfloat16(weights[h]), scores[h][1] - high_bfloat16(weights[h]));
+      }
 #pragma unroll
       for (unsigned c = 0; c < Size / 64; c++) {
         std::uint32_t value[2 * kHalves][4];
@@ -226,16 +230,18 @@ __global__ void __launch_bounds__(kWarps * kWarp, 2) decode_mma_kernel(Decode<bf
           value[k][3] = piece.w;
         }
         // Element 64 c + 8 g + 2 m is row g of the product's left operand, the next one row g + 8.
+        std::uint32_t left[4][4] = {};
 #pragma unroll
         for (unsigned m = 0; m < 4; m++) {
-          std::uint32_t left[4] = {};
 #pragma unroll
           for (unsigned h = 0; h < kHalves; h++) {
-            left[2 * h] = (value[2 * h][m] & 0xffffu) | value[2 * h + 1][m] << 16;
-            left[2 * h + 1] = value[2 * h][m] >> 16 | (value[2 * h + 1][m] & 0xffff0000u);
+            left[m][2 * h] = (value[2 * h][m] & 0xffffu) | value[2 * h + 1][m] << 16;
+            left[m][2 * h + 1] = value[2 * h][m] >> 16 | (value[2 * h + 1][m] & 0xffff0000u);
           }
-          multiply_add(sums[c * 4 + m], left, weights[0], weights[1]);
+          multiply_add(sums[c * 4 + m], left[m], weights[0], weights[1]);
         }
+#pragma unroll
+        for (unsigned m = 0; m < 4; m++) multiply_add(sums[c * 4 + m], left[m], rests[0], rests[1]);
       }
     }
 
