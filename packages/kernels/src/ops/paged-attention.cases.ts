@@ -104,6 +104,22 @@ export const pagedAttentionOperation = declareOperation<Shape>({
     ),
     pagedCase([{ queries: 2, context: 70 }], { queryHeads: 3, keyValueHeads: 3, headDimension: 128, blockSize: 16 }),
     pagedCase([{ queries: 6, context: 13 }], { queryHeads: 6, keyValueHeads: 2, headDimension: 10, blockSize: 4 }),
+    // Many sequences, of uneven lengths.
+    pagedCase(
+      [1, 15, 16, 17, 31, 33, 47, 64, 97, 127, 128, 129, 145, 200, 257, 300, 3, 81].map((context) => ({
+        queries: 1,
+        context,
+      })),
+      { queryHeads: 8, keyValueHeads: 2, headDimension: 64, blockSize: 16 },
+    ),
+    // Few long ones, each done in parts.
+    pagedCase(
+      [
+        { queries: 1, context: 1500 },
+        { queries: 2, context: 700 },
+      ],
+      { queryHeads: 3, keyValueHeads: 1, headDimension: 128, blockSize: 16 },
+    ),
   ],
   benchmark: () =>
     pagedCase(

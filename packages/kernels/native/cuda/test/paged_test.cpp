@@ -168,7 +168,8 @@ const bool registered = [] {
   const std::vector<Kind> kinds = {
       {f32, f32, {4, 2, 64, 0.125f}, 16}, {f32, f32, {3, 3, 128, 0.09f}, 16}, {f32, f32, {6, 2, 10, 0.3f}, 4},   {f32, bf16, {4, 2, 64, 0.125f}, 16},
       {f32, bf16, {2, 1, 96, 0.1f}, 12},  {bf16, bf16, {8, 2, 64, 0.125f}, 16}, {bf16, bf16, {8, 1, 64, 0.1f}, 8}, {bf16, bf16, {2, 2, 128, 0.09f}, 16},
-      {bf16, bf16, {3, 1, 128, 0.09f}, 5}, {bf16, bf16, {5, 1, 128, 0.09f}, 32}, {bf16, bf16, {2, 1, 256, 0.06f}, 16}, {bf16, bf16, {4, 2, 32, 0.2f}, 1}};
+      {bf16, bf16, {3, 1, 128, 0.09f}, 5}, {bf16, bf16, {5, 1, 128, 0.09f}, 32}, {bf16, bf16, {12, 1, 64, 0.125f}, 7}, {bf16, bf16, {2, 1, 256, 0.06f}, 16},
+      {bf16, bf16, {4, 2, 32, 0.2f}, 1}};
   struct Named {
     const char* name;
     Sequences sequences;
@@ -193,6 +194,20 @@ const bool registered = [] {
   }
   Register("paged attention long", [](Context& c) { paged_case(c, {bf16, bf16, {4, 1, 64, 0.125f}, 16}, {{1, 1501}}, 5); });
   Register("paged attention long and short", [](Context& c) { paged_case(c, {bf16, bf16, {4, 1, 128, 0.09f}, 16}, {{1, 1100}, {1, 3}, {2, 700}}, 0); });
+  // Blocks that take several key-value heads together, 1 to 8. Lengths about where a block's tiles, and its warps' rings, begin anew.
+  const Sequences uneven = {{1, 15},  {1, 17},  {1, 127}, {1, 128}, {1, 129}, {1, kUnused}, {1, 255}, {1, 257},
+                            {1, 383}, {1, 385}, {0, 9},   {1, 511}, {1, 530}, {1, 641},     {1, 1},   {4, 400}};
+  for (const std::size_t size : {64, 128}) {
+    for (const std::size_t heads : {1, 2, 3, 4, 8}) {
+      const AttentionShape shape = {2 * heads, heads, size, 0.1f};
+      const std::string name = "paged attention of " + std::to_string(heads) + " times " + std::to_string(size);
+      Register(name + ", many uneven", [=](Context& c) { paged_case(c, {bf16, bf16, shape, 16}, uneven, 2); });
+      Register(name + ", odd blocks", [=](Context& c) { paged_case(c, {bf16, bf16, shape, 6}, {{1, 385}, {3, 70}, {1, 33}, {1, kUnused}, {1, 100}}, 0); });
+      // As many splits as there may be, of which some have no keys.
+      Register(name + ", many splits", [=](Context& c) { paged_case(c, {bf16, bf16, shape, 16}, {{2, 3001}, {1, 40}, {1, kUnused}}, 40000); });
+    }
+    Register("paged attention of " + std::to_string(size) + " in float32, many uneven", [=](Context& c) { paged_case(c, {f32, f32, {6, 2, size, 0.1f}, 16}, uneven, 2); });
+  }
   Register("paged attention room for much more", [](Context& c) { paged_case(c, {f32, f32, {2, 2, 64, 0.125f}, 16}, {{1, 100}, {1, 20}}, 600); });
 
   for (const ElementType type : kFloatTypes) {

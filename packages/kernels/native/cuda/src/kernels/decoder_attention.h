@@ -225,7 +225,7 @@ struct Attention {
           float maximum = largest[r];
 #pragma unroll
           for (unsigned u = 0; u < kUnroll; u++) maximum = fmaxf(maximum, scores[u][r]);
-          const float base = maximum == -infinity() ? 0.0f : maximum, shrink = exp2_fast(largest[r] - base);
+          const float base = exponent_base(maximum), shrink = exp2_fast(largest[r] - base);
           largest[r] = maximum;
           total[r] *= shrink;
 #pragma unroll
@@ -253,7 +253,7 @@ struct Attention {
 #pragma unroll
         for (unsigned step = kLanes; step < kWarp; step *= 2) {
           const float other_largest = __shfl_xor_sync(kFullMask, largest[r], static_cast<int>(step)), maximum = fmaxf(largest[r], other_largest);
-          const float base = maximum == -infinity() ? 0.0f : maximum;
+          const float base = exponent_base(maximum);
           const float shrink = exp2_fast(largest[r] - base), other_shrink = exp2_fast(other_largest - base);
           total[r] = total[r] * shrink + __shfl_xor_sync(kFullMask, total[r], static_cast<int>(step)) * other_shrink;
 #pragma unroll
@@ -276,7 +276,7 @@ struct Attention {
         float maximum = -infinity(), sum = 0.0f, result = 0.0f;
 #pragma unroll
         for (unsigned w = 0; w < kWarps; w++) maximum = fmaxf(maximum, warp_statistics[w * Together + r].maximum);
-        const float base = maximum == -infinity() ? 0.0f : maximum;
+        const float base = exponent_base(maximum);
 #pragma unroll
         for (unsigned w = 0; w < kWarps; w++) {
           const float shrink = exp2_fast(warp_statistics[w * Together + r].maximum - base);
@@ -330,7 +330,7 @@ struct Attention {
       const float before = maximum;
 #pragma unroll
       for (unsigned k = 0; k < kSplitsTogether; k++) maximum = fmaxf(maximum, __uint_as_float(statistics[k].x));
-      const float base = maximum == -infinity() ? 0.0f : maximum, shrink = exp2_fast(before - base);
+      const float base = exponent_base(maximum), shrink = exp2_fast(before - base);
       sum *= shrink;
       result *= shrink;
 #pragma unroll

@@ -3,6 +3,7 @@
 
 #include "attention.h"
 #include "mma.h"
+#include "split_softmax.h"
 #include "xgen/cuda/decoder_step.h"
 #ifndef XGEN_CUDA_EMULATION
 #include "hopper.h"
@@ -10,10 +11,7 @@
 
 namespace xgen::cuda::decoder {
 
-// Running softmax, of exponents in base 2.
-struct alignas(8) Statistic {
-  float maximum, total;
-};
+using Statistic = SoftmaxStatistic;
 
 // Bytes from the start of a layer's part.
 struct ExchangePlaces {

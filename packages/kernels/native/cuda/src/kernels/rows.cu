@@ -68,17 +68,27 @@ __global__ void __launch_bounds__(threads) rope_kernel(Rope<T> a, Append<T> cach
   if (threadIdx.x < items) low = load(start_of(threadIdx.x));
   if (threadIdx.x < rotated) high = load(start_of(threadIdx.x) + half);
 
+  // All first loads before their first use.
   const float position = static_cast<float>(a.positions[blockIdx.x]);
-  for (unsigned i = threadIdx.x; i < half; i += threads) {
-    const float2 turn = cos_sin(position * a.inverse_frequencies[i]);
-    cosines[i] = turn.x * a.scaling;
-    sines[i] = (a.inverse ? -turn.y : turn.y) * a.scaling;
-  }
+  float frequency = threadIdx.x < half ? a.inverse_frequencies[threadIdx.x] : 0.0f;
   std::int32_t slot = kUnused;
+  bool again = false;
   if constexpr (append) {
     slot = cache.slots[blockIdx.x];
-    bool again = false;
-    for (std::size_t i = std::size_t{blockIdx.x} + 1 + threadIdx.x; i < cache.tokens; i += threads) again = again || cache.slots[i] == slot;
+    std::size_t other = std::size_t{blockIdx.x} + 1 + threadIdx.x;
+    std::int32_t following = other < cache.tokens ? cache.slots[other] : kUnused;
+    for (; other < cache.tokens; other += threads) {
+      again = again || following == slot;
+      if (other + threads < cache.tokens) following = cache.slots[other + threads];
+    }
+  }
+  for (unsigned i = threadIdx.x; i < half; i += threads) {
+    const float2 turn = cos_sin(position * frequency);
+    cosines[i] = turn.x * a.scaling;
+    sines[i] = (a.inverse ? -turn.y : turn.y) * a.scaling;
+    if (i + threads < half) frequency = a.inverse_frequencies[i + threads];
+  }
+  if constexpr (append) {
     const unsigned votes = __ballot_sync(kFullMask, again);
     if (threadIdx.x % kWarp == 0) later[threadIdx.x / kWarp] = votes;
   }
@@ -86,10 +96,10 @@ __global__ void __launch_bounds__(threads) rope_kernel(Rope<T> a, Append<T> cach
   if constexpr (append) {
     const bool bad = slot != kUnused && (slot < 0 || static_cast<std::size_t>(slot) >= cache.cache_rows);
     if (bad && threadIdx.x == 0) report(cache.error, DeviceError::slots, static_cast<std::int64_t>(blockIdx.x), slot);
-    unsigned again = 0;
-    for (unsigned w = 0; w < threads / kWarp; w++) again |= later[w];
+    unsigned named = 0;
+    for (unsigned w = 0; w < threads / kWarp; w++) named |= later[w];
     // Where a later row names the same slot, that one's stays.
-    if (bad || again != 0) slot = kUnused;
+    if (bad || named != 0) slot = kUnused;
   }
   const unsigned first_key = (a.rotated_heads - cache.key_value_heads) * a.head_dimension, first_value = a.rotated_heads * a.head_dimension;
   const std::size_t cache_row = slot == kUnused ? 0 : static_cast<std::size_t>(slot) * cache.key_value_heads * a.head_dimension;
