@@ -2,6 +2,8 @@
 //
 // The operation and the element types are run-time values: a branch that the whole grid takes alike costs nothing next to the memory,
 // and one kernel stands in for hundreds. Float arrays go eight elements a thread; other types and odd rows one.
+#include <algorithm>
+
 #include "xgen/cuda/device.h"
 
 namespace xgen::cuda {
