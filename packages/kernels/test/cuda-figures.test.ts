@@ -69,9 +69,10 @@ const result = {
         weights: 'initial',
         oursToPeer: 0.004,
         limit: 0.01,
+        peerLimit: 0.012,
         oursToExact: 0.003,
         peerToExact: 0.0035,
-        peerToItself: 0.0041,
+        peerToItself: 0.012,
       },
     ],
   },
@@ -146,7 +147,7 @@ test('a document gets its figures between the marks, and --check tells when they
     'PyTorch 2.11.0+cu130',
     'Commit b750d7b359, 2026-11-27',
     '234 cases, 0 failed',
-    'and not: 0.410 %',
+    'and not: 1.200 %',
     'The rest.',
   ])
     expect(text).toContain(piece);

@@ -24,6 +24,8 @@ interface Comparison {
     passed: boolean;
     oursToPeer: number;
     oursToExact: number;
+    oursToFloat32: number;
+    peerToFloat32: number;
     excess?: number;
     peerToItself?: number;
   }[];
@@ -102,6 +104,7 @@ beforeEach(() => {
     logits(`ours.${weights}`, [3, 4.028]);
     logits(`peer.${weights}`, [3, 3.98]);
     logits(`exact.${weights}`, [3, 4]);
+    logits(`float32.${weights}`, [3, 4.01]);
   }
 });
 
@@ -114,6 +117,8 @@ test('agreeing runs pass, with the worst step and the distances', () => {
   const [initial] = comparison.logits;
   expect(initial.oursToPeer).toBeCloseTo(0.048 / Math.hypot(3, 3.98), 6);
   expect(initial.oursToExact).toBeCloseTo(0.028 / 5, 6);
+  expect(initial.oursToFloat32).toBeCloseTo(0.018 / Math.hypot(3, 4.01), 6);
+  expect(initial.peerToFloat32).toBeCloseTo(0.03 / Math.hypot(3, 4.01), 6);
   expect(initial.excess).toBeCloseTo(1.4, 4);
 });
 
@@ -128,19 +133,33 @@ test('the peer against itself is reported, and decides nothing', () => {
 });
 
 test.each([
+  ['1.3 % apart itself', 4.0306, true],
+  ['1.0 % apart itself', 4.017, false],
+])("logits 1.1 % from the peer's, which is %s", (_, second, passes) => {
+  logits('ours.initial', [3.045, 4]);
+  logits('peer.initial', [3, 3.966]);
+  logits('again.initial', [3, second]);
+  const [initial] = compareParity(folder).logits;
+  rmSync(join(folder, 'again.initial.logits'));
+  expect(initial.oursToPeer).toBeCloseTo(Math.hypot(0.045, 0.034) / Math.hypot(3, 3.966), 6);
+  expect(initial.passed).toBe(passes);
+});
+
+test.each([
   ['a loss 0.6 % off at one step', () => write('peer.json', { losses: [10, 9.054, 8, 7], rounds: true })],
   ['a loss that is no number', () => write('ours.json', { losses: [10, NaN, 8, 7] })],
   ['losses that are no numbers on both sides', () => both([10, 9, NaN, 7])],
   ['a loss that hardly falls', () => both([10, 9.9, 9.8, 9.7])],
-  ['logits 2 % apart', () => logits('ours.trained', [3, 4.1])],
+  ['logits 2 % from exact', () => logits('ours.trained', [3, 4.1])],
+  ["logits 1.1 % from the peer's, which is not known to be farther from itself", () => apart()],
   ['logits that are no numbers', () => logits('ours.initial', [3, NaN])],
-  ['logits much farther from float32 than the peer', () => logits('peer.initial', [3, 4.001])],
+  ['logits much farther from exact than the peer', () => logits('peer.initial', [3, 4.001])],
 ])('%s: that fails', (_, spoil) => {
   spoil();
   expect(compareParity(folder).passed).toBe(false);
 });
 
-test('a stand-in that does not round is no measure for how far from float32 we may be', () => {
+test('a stand-in that does not round is no measure for how far from exact we may be', () => {
   write('peer.json', { losses, rounds: false });
   logits('peer.initial', [3, 4]);
   const [initial] = compareParity(folder).logits;
@@ -155,6 +174,12 @@ test('missing steps and logits of another size are errors', () => {
   logits('exact.trained', [3]);
   expect(() => compareParity(folder)).toThrow('equally many');
 });
+
+/** Both as far from exact as they may be, in different directions. */
+function apart(): void {
+  logits('ours.trained', [3.045, 4]);
+  logits('peer.trained', [3, 3.966]);
+}
 
 function both(values: number[]): void {
   write('ours.json', { losses: values });

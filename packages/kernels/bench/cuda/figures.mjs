@@ -148,12 +148,19 @@ function parityTable({ passed, plan, peer, losses, logits, failed, leftOut }) {
           ? ''
           : `; the peer compiled and not: ${percent(losses.peerToItself.worst, 3)} at step ${losses.peerToItself.step}`),
     ],
-    ...logits.map(({ weights, oursToPeer, limit, oursToExact, peerToExact, peerToItself }) => [
-      `logits, ${weights} weights`,
-      percent(oursToPeer, 3),
-      percent(limit, 3),
-      `from float32: ours ${percent(oursToExact, 3)}, the peer's ${percent(peerToExact, 3)}` +
-        (peerToItself === undefined ? '' : `; the peer compiled and not: ${percent(peerToItself, 3)}`),
+    ...logits.flatMap((one) => [
+      [
+        `logits, ${one.weights} weights, from exact`,
+        percent(one.oursToExact, 3),
+        percent(one.limit, 3),
+        `the peer's ${percent(one.peerToExact, 3)}`,
+      ],
+      [
+        `logits, ${one.weights} weights, from the peer's`,
+        percent(one.oursToPeer, 3),
+        percent(one.peerLimit, 3),
+        one.peerToItself === undefined ? '' : `the peer compiled and not: ${percent(one.peerToItself, 3)}`,
+      ],
     ]),
   ];
   return `${sentence}\n\n${table(['', 'difference', 'limit', ''], rows)}`;

@@ -1,7 +1,9 @@
 // Whether two training runs and their logits agree: reads what both sides wrote (parity.mjs has the files), computes in float64.
 //
-// Losses: |ours − peer| / |peer| at every step. Logits, at the initial weights and at those that our run ended with: ‖ours − peer‖ / ‖peer‖,
-// and both against the peer in float32.
+// Losses: |ours − peer| / |peer| at every step. Logits, at the initial weights and at those that our run ended with, against exact ones: what the peer
+// computes in float32 from the same weights, rounded to bfloat16 as both sides round them. So the distance is what rounding activations does, and
+// the limit that of any operation in bfloat16. ‖ours − peer‖ / ‖peer‖ has the rounding of both sides: where the peer computed the same in two ways, we
+// must be no farther from it than it is from itself.
 import { closeSync, existsSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { readAll } from './safetensors.mjs';
@@ -9,9 +11,9 @@ import { readAll } from './safetensors.mjs';
 export const limits = {
   /** Of the loss, relative, at every step. */
   loss: 0.005,
-  /** Of the logits, relative in the Euclidean norm. */
+  /** Of the logits, from exact ones, relative in the Euclidean norm. From the peer's as well, unless it is farther from itself. */
   logits: 0.01,
-  /** How many times as far from float32 as the peer's our logits may be. */
+  /** How many times as far from exact as the peer's our logits may be. */
   excess: 1.5,
 };
 
@@ -28,6 +30,9 @@ export function compareParity(folder) {
       oursToPeer: distance(file('ours'), file('peer')),
       oursToExact: distance(file('ours'), file('exact')),
       peerToExact: distance(file('peer'), file('exact')),
+      // With what rounding the weights does.
+      oursToFloat32: distance(file('ours'), file('float32')),
+      peerToFloat32: distance(file('peer'), file('float32')),
       ...(existsSync(file('again')) ? { peerToItself: distance(file('again'), file('peer')) } : {}),
     };
     return { weights, ...judgeLogits(distances, peer.rounds) };
@@ -101,11 +106,11 @@ export function distance(firstFile, secondFile) {
   }
 }
 
-/** `peerRounds`: the peer computed in bfloat16; where it didn't, there is nothing to compare our distance from float32 with. */
+/** `peerRounds`: the peer computed in bfloat16; where it didn't, there is nothing to compare our distance from exact logits with. */
 export function judgeLogits(distances, peerRounds) {
-  const { oursToPeer, oursToExact, peerToExact } = distances;
-  const judged = { ...distances, limit: limits.logits };
-  let passed = oursToPeer <= limits.logits;
+  const { oursToPeer, oursToExact, peerToExact, peerToItself = 0 } = distances;
+  const judged = { ...distances, limit: limits.logits, peerLimit: Math.max(limits.logits, peerToItself) };
+  let passed = oursToExact <= judged.limit && oursToPeer <= judged.peerLimit;
   if (peerRounds) {
     judged.excess = oursToExact / peerToExact;
     judged.excessLimit = limits.excess;

@@ -10,8 +10,8 @@
 // The default plan is one that PyTorch, trained twice, follows itself (to 0.2 %). At rates from 3e-4 on it does not: its losses compiled and
 // uncompiled part by 1 % and more as the model learns what follows what, or in a spike, and say nothing about a third program.
 //
-// Between run and compare comes `python3 peers/parity.py FOLDER`: peer.json, peer.*.logits, again.* (the same
-// uncompiled), exact.*.logits (in float32). bench.mjs does all of it as the part `parity`. 2 GB of files at the full size.
+// Between run and compare comes `python3 peers/parity.py FOLDER`: peer.json, peer.*.logits, again.* (the same uncompiled), float32.*.logits,
+// exact.*.logits (in float32 from weights rounded to bfloat16). bench.mjs does all of it as the part `parity`. 2 GB of files at the full size.
 import { closeSync, copyFileSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -148,7 +148,8 @@ async function standIn() {
   await start('cpu');
   train('peer', { name: 'TensorFlow.js cpu, standing in for PyTorch', precision: 'float32', rounds: false });
   for (const weights of ['initial', 'trained'])
-    copyFileSync(join(folder, `peer.${weights}.logits`), join(folder, `exact.${weights}.logits`));
+    for (const side of ['exact', 'float32'])
+      copyFileSync(join(folder, `peer.${weights}.logits`), join(folder, `${side}.${weights}.logits`));
 }
 
 async function start(preferred) {

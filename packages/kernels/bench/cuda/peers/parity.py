@@ -5,7 +5,8 @@
 
 Reads plan.json, tokens.bin, weights.safetensors and trained.safetensors, the weights that the other side ended with. Trains as train.py does
 (bfloat16 autocast over float32 weights, compiled) and writes peer.json, then again uncompiled, which rounds elsewhere: again.json. The planned rows of the
-first batch's logits with both weights: peer.*.logits and again.*.logits so, and exact.*.logits in float32, uncompiled, attention written out.
+first batch's logits with both weights: peer.*.logits and again.*.logits so; float32.*.logits in float32, uncompiled, attention written out; and exact.*.logits
+the same from matrices rounded to bfloat16, which is what both sides multiply by.
 """
 
 import argparse
@@ -62,15 +63,19 @@ def main():
             if not a.eager:
                 write("again", weights, chosen_logits(tokens))
         torch.set_float32_matmul_precision("highest")
-        with sdpa_kernel([SDPBackend.MATH]):
-            # One sequence at a time: attention's scores are all in memory.
-            hidden = torch.cat([model.hidden_states(tokens[i : i + 1]) for i in range(tokens.size(0))])
-            write("exact", weights, model.decoder.head(hidden.flatten(0, 1)[rows]))
+        for side in ("float32", "exact"):
+            if side == "exact":
+                for parameter in model.parameters():
+                    if parameter.dim() > 1:
+                        parameter.copy_(parameter.bfloat16())
+            with sdpa_kernel([SDPBackend.MATH]):
+                # One sequence at a time: attention's scores are all in memory.
+                hidden = torch.cat([model.hidden_states(tokens[i : i + 1]) for i in range(tokens.size(0))])
+                write(side, weights, model.decoder.head(hidden.flatten(0, 1)[rows]))
 
-    load("trained.safetensors")
-    write_logits("trained")
-    load("weights.safetensors")
-    write_logits("initial")
+    for weights, name in (("trained", "trained.safetensors"), ("initial", "weights.safetensors")):
+        load(name)
+        write_logits(weights)
 
     torch.set_float32_matmul_precision("high")
     name = f"torch {torch.__version__}" + (f", {torch.cuda.get_device_name()}, attention by {attention}" if a.device == "cuda" else ", on the processor")
