@@ -148,22 +148,29 @@ function parityTable({ passed, plan, peer, losses, logits, failed, leftOut }) {
           ? ''
           : `; the peer compiled and not: ${percent(losses.peerToItself.worst, 3)} at step ${losses.peerToItself.step}`),
     ],
-    ...logits.flatMap((one) => [
-      [
-        `logits, ${one.weights} weights, from exact`,
-        percent(one.oursToExact, 3),
-        percent(one.limit, 3),
-        `the peer's ${percent(one.peerToExact, 3)}`,
-      ],
-      [
-        `logits, ${one.weights} weights, from the peer's`,
-        percent(one.oursToPeer, 3),
-        percent(one.peerLimit, 3),
-        one.peerToItself === undefined ? '' : `the peer compiled and not: ${percent(one.peerToItself, 3)}`,
-      ],
-    ]),
+    ...logits.flatMap(logitsRows),
   ];
   return `${sentence}\n\n${table(['', 'difference', 'limit', ''], rows)}`;
+}
+
+function logitsRows({ weights, oursToPeer, limit, peerLimit, oursToExact, peerToExact, peerToItself }) {
+  const itself = peerToItself === undefined ? '' : `the peer compiled and not: ${percent(peerToItself, 3)}`;
+  // Before the weights' rounding was left out of what is exact, and each distance had a limit.
+  if (peerLimit === undefined) {
+    const exact = `from float32: ours ${percent(oursToExact, 3)}, the peer's ${percent(peerToExact, 3)}`;
+    const rest = itself === '' ? exact : `${exact}; ${itself}`;
+    return [[`logits, ${weights} weights`, percent(oursToPeer, 3), percent(limit, 3), rest]];
+  }
+  const row = (from, distance, most, rest) => [
+    `logits, ${weights} weights, from ${from}`,
+    percent(distance, 3),
+    percent(most, 3),
+    rest,
+  ];
+  return [
+    row('exact', oursToExact, limit, `the peer's ${percent(peerToExact, 3)}`),
+    row("the peer's", oursToPeer, peerLimit, itself),
+  ];
 }
 
 function profileTable({ profile }, title) {
