@@ -189,11 +189,14 @@ async function runAll() {
   /** The lines of JSON that a program prints and the card meanwhile, or how it failed: a failure is a result, not the end. */
   const run = (command, ...flags) => {
     if (remaining() < 30_000) return { lines: [], failure: { leftOut: 'no time' } };
+    return runWithin(remaining(), command, ...flags);
+  };
+  const runWithin = (timeout, command, ...flags) => {
     const watch = watchCard();
     const { stdout, stderr, status, signal, error } = spawnSync(command, flags, {
       encoding: 'utf8',
       maxBuffer: 1 << 28,
-      timeout: remaining(),
+      timeout,
     });
     const card = watch.stop();
     const lines = (stdout ?? '')
@@ -215,7 +218,7 @@ async function runAll() {
   }
   const asked = options.peer || options.rehearse || options.only !== undefined;
   if (asked && wanted({ id: 'parity' })) {
-    result.parity = runParity(run);
+    result.parity = runParity(run, runWithin);
     if (result.parity.passed !== true) process.exitCode = 1;
     console.log(JSON.stringify(result.parity));
     save();
@@ -261,7 +264,7 @@ async function runAll() {
 }
 
 /** The same training, ours and PyTorch's, or in rehearsals its stand-in's, and the comparison. */
-function runParity(run) {
+function runParity(run, runWithin) {
   const program = [join(folder, 'cuda-parity.js'), join(folder, 'parity', 'parity.mjs')].find(existsSync);
   const files = options['parity-folder'] ?? mkdtempSync(join(tmpdir(), 'parity-'));
   mkdirSync(files, { recursive: true });
@@ -279,8 +282,8 @@ function runParity(run) {
       const { failure } = run(...part);
       if (failure !== undefined) return { passed: false, ...failure };
     }
-    // It fails with its findings where the two disagree.
-    const { lines, failure } = run(process.execPath, program, 'compare', files);
+    // It fails with its findings where the two disagree. Not for want of seconds: what it compares took minutes.
+    const { lines, failure } = runWithin(60_000, process.execPath, program, 'compare', files);
     return lines[0] ?? { passed: false, ...failure };
   } finally {
     if (options['parity-folder'] === undefined) rmSync(files, { recursive: true });

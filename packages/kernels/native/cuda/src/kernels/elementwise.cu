@@ -2,8 +2,6 @@
 //
 // The operation and the element types are run-time values: a branch that the whole grid takes alike costs nothing next to the memory,
 // and one kernel stands in for hundreds. Float arrays go eight elements a thread; other types and odd rows one.
-#include <algorithm>
-
 #include "xgen/cuda/device.h"
 
 namespace xgen::cuda {
@@ -282,18 +280,6 @@ void with_bits(ElementType type, F&& f) {
 unsigned single_grid(const char* name, std::size_t count) { return grid_of(name, divide_up(count, kThreads)); }
 unsigned vector_grid(const char* name, std::size_t count) { return grid_of(name, divide_up(count, kThreads * kVector)); }
 
-struct Counters {
-  std::int32_t* data[kCounters];
-};
-
-// An array a row of blocks. Wraps, as integers of 32 bits do in tfjs.
-__global__ void __launch_bounds__(kThreads) increment_kernel(const Counters counters, std::int32_t by, std::size_t count) {
-  follow_previous();
-  std::int32_t* const x = counters.data[blockIdx.y];
-  const std::size_t i = static_cast<std::size_t>(blockIdx.x) * kThreads + threadIdx.x;
-  if (i < count) x[i] = static_cast<std::int32_t>(static_cast<std::uint32_t>(x[i]) + static_cast<std::uint32_t>(by));
-}
-
 }  // namespace
 
 void binary(Stream stream, BinaryOperation operation, ConstArray a, ConstArray b, Array out, std::size_t count, Repeat repeat_a,
@@ -335,15 +321,6 @@ void select(Stream stream, const std::uint8_t* condition, ConstArray a, ConstArr
     using T = decltype(bits);
     launch(name, select_kernel<T>, single_grid(name, count), kThreads, 0, stream, condition, typed<T>(a), typed<T>(b), typed<T>(out), count);
   });
-}
-
-void increment(Stream stream, std::int32_t* const* arrays, std::size_t arrays_count, std::int32_t by, std::size_t count) {
-  constexpr const char* name = "increment";
-  if (arrays_count == 0 || arrays_count > kCounters) fail_launch(name, "between 1 and 8 arrays can advance at once");
-  Counters list = {};
-  std::copy_n(arrays, arrays_count, list.data);
-  const dim3 grid(single_grid(name, count), static_cast<unsigned>(arrays_count));
-  launch_early(name, increment_kernel, grid, kThreads, 0, stream, list, by, count);
 }
 
 void fill(Stream stream, Array out, double value, std::size_t count) {
