@@ -220,22 +220,7 @@ struct Attention {
           look_up(p0 + kTile);
           load(keys, a.layers[layer].key_cache);
         }
-#pragma unroll
-        for (unsigned r = 0; r < Together; r++) {
-          float maximum = largest[r];
-#pragma unroll
-          for (unsigned u = 0; u < kUnroll; u++) maximum = fmaxf(maximum, scores[u][r]);
-          const float base = exponent_base(maximum), shrink = exp2_fast(largest[r] - base);
-          largest[r] = maximum;
-          total[r] *= shrink;
-#pragma unroll
-          for (unsigned j = 0; j < kVector; j++) sums[r][j] *= shrink;
-#pragma unroll
-          for (unsigned u = 0; u < kUnroll; u++) {
-            scores[u][r] = exp2_fast(scores[u][r] - base);
-            total[r] += scores[u][r];
-          }
-        }
+        take_scores(scores, largest, total, sums);
 #pragma unroll
         for (unsigned u = 0; u < kUnroll; u++) {
           const Floats8 value = unpack8(values[u]);
@@ -250,18 +235,7 @@ struct Attention {
       // The warp's groups of lanes, then the warps.
 #pragma unroll
       for (unsigned r = 0; r < Together; r++) {
-#pragma unroll
-        for (unsigned step = kLanes; step < kWarp; step *= 2) {
-          const float other_largest = __shfl_xor_sync(kFullMask, largest[r], static_cast<int>(step)), maximum = fmaxf(largest[r], other_largest);
-          const float base = exponent_base(maximum);
-          const float shrink = exp2_fast(largest[r] - base), other_shrink = exp2_fast(other_largest - base);
-          total[r] = total[r] * shrink + __shfl_xor_sync(kFullMask, total[r], static_cast<int>(step)) * other_shrink;
-#pragma unroll
-          for (unsigned j = 0; j < kVector; j++) {
-            sums[r][j] = sums[r][j] * shrink + __shfl_xor_sync(kFullMask, sums[r][j], static_cast<int>(step)) * other_shrink;
-          }
-          largest[r] = maximum;
-        }
+        join_lanes<kLanes>(largest[r], total[r], sums[r]);
         if (lane < kLanes) {
           float* const to = warp_sums + (warp * Together + r) * Size + d;
           store_aligned(to, make_float4(sums[r][0], sums[r][1], sums[r][2], sums[r][3]));

@@ -179,22 +179,7 @@ __global__ void __launch_bounds__(kThreads) decode_kernel(Decode<Q, K> call) {
         }
       }
       load(keys, call.a.key_cache, following, p0 + tile);
-#pragma unroll
-      for (unsigned r = 0; r < Rows; r++) {
-        float maximum = largest[r];
-#pragma unroll
-        for (unsigned u = 0; u < kUnroll; u++) maximum = fmaxf(maximum, scores[u][r]);
-        const float base = exponent_base(maximum), shrink = exp2_fast(largest[r] - base);
-        largest[r] = maximum;
-        total[r] *= shrink;
-#pragma unroll
-        for (unsigned j = 0; j < kVector; j++) sums[r][j] *= shrink;
-#pragma unroll
-        for (unsigned u = 0; u < kUnroll; u++) {
-          scores[u][r] = exp2_fast(scores[u][r] - base);
-          total[r] += scores[u][r];
-        }
-      }
+      take_scores(scores, largest, total, sums);
 #pragma unroll
       for (unsigned u = 0; u < kUnroll; u++) {
         const Floats8 value = unpack(values[u]);
@@ -211,17 +196,7 @@ __global__ void __launch_bounds__(kThreads) decode_kernel(Decode<Q, K> call) {
     // The warp's groups of lanes, then the warps.
 #pragma unroll
     for (unsigned r = 0; r < Rows; r++) {
-#pragma unroll
-      for (unsigned step = lanes; step < kWarp; step *= 2) {
-        const float other_largest = __shfl_xor_sync(kFullMask, largest[r], static_cast<int>(step)), maximum = fmaxf(largest[r], other_largest);
-        const float base = exponent_base(maximum), shrink = exp2_fast(largest[r] - base), other_shrink = exp2_fast(other_largest - base);
-        total[r] = total[r] * shrink + __shfl_xor_sync(kFullMask, total[r], static_cast<int>(step)) * other_shrink;
-#pragma unroll
-        for (unsigned j = 0; j < kVector; j++) {
-          sums[r][j] = sums[r][j] * shrink + __shfl_xor_sync(kFullMask, sums[r][j], static_cast<int>(step)) * other_shrink;
-        }
-        largest[r] = maximum;
-      }
+      join_lanes<lanes>(largest[r], total[r], sums[r]);
       if (lane < lanes) {
         store8(warp_sums + (warp * Rows + r) * Size + d, Floats8{{sums[r][0], sums[r][1], sums[r][2], sums[r][3], sums[r][4], sums[r][5], sums[r][6], sums[r][7]}});
         if (lane == 0) warp_statistics[warp * Rows + r] = {largest[r], total[r]};

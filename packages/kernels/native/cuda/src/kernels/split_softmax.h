@@ -13,6 +13,40 @@ struct alignas(8) SoftmaxStatistic {
 // What exponents are taken over: 0 where nothing was seen yet, since -infinity less -infinity is no number.
 __device__ __forceinline__ float exponent_base(float maximum) { return maximum == -infinity() ? 0.0f : maximum; }
 
+// Takes scores into the running softmax of a thread's rows: they become weights, and what was summed before is measured by the new largest.
+template <unsigned Keys, unsigned Rows, unsigned Values>
+__device__ __forceinline__ void take_scores(float (&scores)[Keys][Rows], float (&largest)[Rows], float (&total)[Rows], float (&sums)[Rows][Values]) {
+#pragma unroll
+  for (unsigned r = 0; r < Rows; r++) {
+    float maximum = largest[r];
+#pragma unroll
+    for (unsigned u = 0; u < Keys; u++) maximum = fmaxf(maximum, scores[u][r]);
+    const float base = exponent_base(maximum), shrink = exp2_fast(largest[r] - base);
+    largest[r] = maximum;
+    total[r] *= shrink;
+#pragma unroll
+    for (unsigned j = 0; j < Values; j++) sums[r][j] *= shrink;
+#pragma unroll
+    for (unsigned u = 0; u < Keys; u++) {
+      scores[u][r] = exp2_fast(scores[u][r] - base);
+      total[r] += scores[u][r];
+    }
+  }
+}
+// Joins a row's running softmax of the warp's groups of `lanes` lanes, in all of them.
+template <unsigned lanes, unsigned Values>
+__device__ __forceinline__ void join_lanes(float& largest, float& total, float (&sums)[Values]) {
+#pragma unroll
+  for (unsigned step = lanes; step < kWarp; step *= 2) {
+    const float other_largest = __shfl_xor_sync(kFullMask, largest, static_cast<int>(step)), maximum = fmaxf(largest, other_largest);
+    const float base = exponent_base(maximum), shrink = exp2_fast(largest - base), other_shrink = exp2_fast(other_largest - base);
+    total = total * shrink + __shfl_xor_sync(kFullMask, total, static_cast<int>(step)) * other_shrink;
+#pragma unroll
+    for (unsigned j = 0; j < Values; j++) sums[j] = sums[j] * shrink + __shfl_xor_sync(kFullMask, sums[j], static_cast<int>(step)) * other_shrink;
+    largest = maximum;
+  }
+}
+
 // Parts of one row, `Values` of its elements.
 template <unsigned Values>
 struct Merged {
