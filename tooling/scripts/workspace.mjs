@@ -6,7 +6,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync, rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { printTestSummary, packageFolders } from './test-summary.mjs';
+import { packageFolders, packagesInPlan, printTestSummary } from './test-summary.mjs';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
@@ -73,6 +73,19 @@ function build(filters = []) {
   if (status !== 0) fail('the build failed (see above).');
 }
 
+/** The packages whose tests turbo's arguments choose (`--filter`); undefined, which is all of them, where there are none or it can't say. */
+function packagesAskedFor(args) {
+  if (args.length === 0) return undefined;
+  const plan = [...pnpmPrefix, 'exec', 'turbo', 'run', 'test', '--only', '--dry=json', ...args];
+  const { status, stdout } = spawnSync(pnpm, plan, {
+    cwd: root,
+    env: environment,
+    encoding: 'utf8',
+    maxBuffer: 1 << 26,
+  });
+  return status === 0 ? packagesInPlan(stdout) : undefined;
+}
+
 const trainer = (...args) => run(process.execPath, [join('apps', 'trainer', 'dist', 'cli.js'), ...args]);
 
 switch (command) {
@@ -125,7 +138,7 @@ switch (command) {
       '--concurrency=2',
       ...rest,
     );
-    const { failed } = printTestSummary(root, { checksFailed: checks !== 0 });
+    const { failed } = printTestSummary(root, { checksFailed: checks !== 0, asked: packagesAskedFor(rest) });
     process.exit(checks === 0 && tests === 0 && failed === 0 ? 0 : 1);
     break;
   }
