@@ -107,25 +107,22 @@ switch (command) {
   case 'test': {
     install();
     build();
-    // Several packages test on the emulated GPU, and --only below leaves out what they depend on. It says itself why it could not be built.
-    run(process.execPath, [
-      join('packages', 'kernels', 'scripts', 'build-native.mjs'),
-      '--cuda-emulated',
-      '--optional',
-    ]);
     for (const folder of packageFolders(root)) rmSync(join(folder, '.vitest'), { recursive: true, force: true });
-    // --force: a cached pass would leave nothing to count. Two packages at a time: one alone leaves a core idle most of the time.
-    // One ESLint for all packages reads the types that they share once.
+    // One ESLint and one compiler for all packages read the types that they share once. Beside them, two cores build the emulated GPU that
+    // several packages test on (--only below leaves out what they depend on); it says itself why it could not be built.
     const checks = runPnpm(
       'exec',
       'turbo',
       'run',
       'lint:all',
-      'typecheck',
+      'typecheck:all',
+      'format:check',
+      'build:cuda-emulated',
       '--continue',
-      '--output-logs=errors-only',
+      '--output-logs=new-only',
       '--concurrency=2',
     );
+    // --force: a cached pass would leave nothing to count. Two packages at a time: one alone leaves a core idle most of the time.
     const tests = runPnpm(
       'exec',
       'turbo',
