@@ -1,5 +1,5 @@
-// Sums the real counts of every package's tests (vitest's JSON in `.vitest/results.json`). A package that has a test
-// script and left no result counts as one failure: a crash must not read as success.
+// Sums the real counts of every package's tests that was asked for (vitest's JSON in `.vitest/results.json`). Of these, one that
+// has a test script and left no result counts as one failure: a crash must not read as success. So does a run of no tests at all.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, join, relative } from 'node:path';
 
@@ -10,13 +10,24 @@ export function packageFolders(root) {
     .filter((folder) => existsSync(join(folder, 'package.json')));
 }
 
-/** Prints a line for each package and the closing line `N passed, N failed[, N skipped]`; returns the sums. */
-export function printTestSummary(root, { checksFailed = false } = {}) {
+/** Names of the packages whose tests `turbo run test … --dry=json` says that it would run. */
+export function packagesInPlan(plan) {
+  const { tasks } = JSON.parse(plan.slice(plan.indexOf('{')));
+  return new Set(tasks.filter(({ task }) => task === 'test').map((task) => task.package));
+}
+
+/**
+ * Prints a line for each package and the closing line `N passed, N failed[, N skipped]`; returns the sums. `asked`: the packages
+ * that count; default: all.
+ */
+export function printTestSummary(root, { checksFailed = false, asked } = {}) {
   const sum = { passed: 0, failed: 0, skipped: 0 };
+  let counted = 0;
   console.log('');
   for (const folder of packageFolders(root)) {
     const manifest = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
-    if (!manifest.scripts?.test) continue;
+    if (!manifest.scripts?.test || asked?.has(manifest.name) === false) continue;
+    counted++;
     const file = join(folder, '.vitest', 'results.json');
     let row;
     try {
@@ -33,6 +44,10 @@ export function printTestSummary(root, { checksFailed = false } = {}) {
     }
     console.log(`  ${manifest.name}: ${row.passed} passed, ${row.failed} failed, ${row.skipped} skipped`);
     for (const key of Object.keys(sum)) sum[key] += row[key];
+  }
+  if (counted === 0) {
+    console.log('  no package with tests was asked for (counted as one failure)');
+    sum.failed += 1;
   }
   if (checksFailed) {
     console.log('  lint or types: failed (counted as one failure)');

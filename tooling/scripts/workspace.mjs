@@ -6,7 +6,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync, rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { printTestSummary, packageFolders } from './test-summary.mjs';
+import { packageFolders, packagesInPlan, printTestSummary } from './test-summary.mjs';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
@@ -73,6 +73,19 @@ function build(filters = []) {
   if (status !== 0) fail('the build failed (see above).');
 }
 
+/** The packages whose tests turbo's arguments choose (`--filter`); undefined, which is all of them, where there are none or it can't say. */
+function packagesAskedFor(args) {
+  if (args.length === 0) return undefined;
+  const plan = [...pnpmPrefix, 'exec', 'turbo', 'run', 'test', '--only', '--dry=json', ...args];
+  const { status, stdout } = spawnSync(pnpm, plan, {
+    cwd: root,
+    env: environment,
+    encoding: 'utf8',
+    maxBuffer: 1 << 26,
+  });
+  return status === 0 ? packagesInPlan(stdout) : undefined;
+}
+
 const trainer = (...args) => run(process.execPath, [join('apps', 'trainer', 'dist', 'cli.js'), ...args]);
 
 switch (command) {
@@ -94,25 +107,22 @@ switch (command) {
   case 'test': {
     install();
     build();
-    // Several packages test on the emulated GPU, and --only below leaves out what they depend on. It says itself why it could not be built.
-    run(process.execPath, [
-      join('packages', 'kernels', 'scripts', 'build-native.mjs'),
-      '--cuda-emulated',
-      '--optional',
-    ]);
     for (const folder of packageFolders(root)) rmSync(join(folder, '.vitest'), { recursive: true, force: true });
-    // --force: a cached pass would leave nothing to count. Two packages at a time: one alone leaves a core idle most of the time.
-    // One ESLint for all packages reads the types that they share once.
+    // One ESLint and one compiler for all packages read the types that they share once. Beside them, two cores build the emulated GPU that
+    // several packages test on (--only below leaves out what they depend on); it says itself why it could not be built.
     const checks = runPnpm(
       'exec',
       'turbo',
       'run',
       'lint:all',
-      'typecheck',
+      'typecheck:all',
+      'format:check',
+      'build:cuda-emulated',
       '--continue',
-      '--output-logs=errors-only',
+      '--output-logs=new-only',
       '--concurrency=2',
     );
+    // --force: a cached pass would leave nothing to count. Two packages at a time: one alone leaves a core idle most of the time.
     const tests = runPnpm(
       'exec',
       'turbo',
@@ -125,7 +135,7 @@ switch (command) {
       '--concurrency=2',
       ...rest,
     );
-    const { failed } = printTestSummary(root, { checksFailed: checks !== 0 });
+    const { failed } = printTestSummary(root, { checksFailed: checks !== 0, asked: packagesAskedFor(rest) });
     process.exit(checks === 0 && tests === 0 && failed === 0 ? 0 : 1);
     break;
   }

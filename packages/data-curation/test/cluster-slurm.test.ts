@@ -53,7 +53,7 @@ it.skipIf(missing.length > 0)(
       process.env.SLURM_CONF = cluster.environment.SLURM_CONF;
       await curate(plan, { outputFolder: join(root, 'local'), workers: 2 });
       for (const node of nodeNames)
-        await until(`${node} to be idle`, async () => (await cluster!.nodeState(node)) === 'idle');
+        await until(`${node} to be idle`, async () => (await cluster!.nodeState(node)) === 'idle', slurmPause);
 
       const submission = await submitCuration(plan, options);
       expect(submission.jobs.map(({ stage }) => stage)).toEqual([
@@ -73,7 +73,7 @@ it.skipIf(missing.length > 0)(
         return false;
       });
 
-      const stopped = await until('the run to stop', () => statusWhen(outputFolder, 'stopped'));
+      const stopped = await until('the run to stop', () => statusWhen(outputFolder, 'stopped'), slurmPause);
       const failed = stopped.failed.find(({ stage }) => stage === 'extract');
       expect(failed).toMatchObject({
         task: lost % tasks,
@@ -85,18 +85,25 @@ it.skipIf(missing.length > 0)(
       await rename(`${inputFile(input, lost)}.away`, inputFile(input, lost));
       cluster.startNode('n2');
       expect(await shell(failed!.restart)).toBe(0);
-      await until('the failed task', async () => (await curationStatus(outputFolder)).stages[0].done === tasks);
-      await until('the end of its job', () => statusWhen(outputFolder, 'stopped'));
+      await until(
+        'the failed task',
+        async () => (await curationStatus(outputFolder)).stages[0].done === tasks,
+        slurmPause,
+      );
+      await until('the end of its job', () => statusWhen(outputFolder, 'stopped'), slurmPause);
 
       // Slurm may tell of a job's end, then of its place in the queue: what is refused while one is active is asked again.
-      const again = await until('a second submission', () =>
-        submitCuration(plan, options).catch((error: unknown) => {
-          if ((error as { code?: unknown }).code === 'CLUSTER_RUN_ACTIVE') return undefined;
-          throw error;
-        }),
+      const again = await until(
+        'a second submission',
+        () =>
+          submitCuration(plan, options).catch((error: unknown) => {
+            if ((error as { code?: unknown }).code === 'CLUSTER_RUN_ACTIVE') return undefined;
+            throw error;
+          }),
+        slurmPause,
       );
       expect(again.jobs[0].stage).toBe('duplicates');
-      await until('the run to finish', () => statusWhen(outputFolder, 'finished'));
+      await until('the run to finish', () => statusWhen(outputFolder, 'finished'), slurmPause);
       // The manifest ends the run; its task then clears up.
       await until('the work folder to go', async () => !(await exists(workFolder(outputFolder).root)));
       expect(await hashFolder(outputFolder)).toEqual(await hashFolder(join(root, 'local')));
@@ -116,14 +123,17 @@ it.skipIf(missing.length > 0)(
   300_000,
 );
 
+/** Asking Slurm starts programs of its own, which take the processors from the tasks: not as often as reading files. */
+const slurmPause = 300;
+
 /** Asks again and again until there is something. */
-async function until<T>(what: string, ask: () => Promise<T | undefined | false>): Promise<T> {
+async function until<T>(what: string, ask: () => Promise<T | undefined | false>, pause = 50): Promise<T> {
   const patience = performance.now() + 120_000;
   let last: unknown;
   while (performance.now() < patience) {
     last = await ask();
     if (last !== undefined && last !== false) return last as T;
-    await sleep(50);
+    await sleep(pause);
   }
   throw new Error(`Waited in vain for ${what}.`);
 }

@@ -5,9 +5,8 @@ import { join } from 'node:path';
 import { parentPort, threadId, workerData } from 'node:worker_threads';
 import { CurationError } from '../errors.js';
 import { openWorkerDatabase } from './document-store.js';
-import { extractTask } from './extract-task.js';
 import { sharedLargeReads } from './large-reads.js';
-import { DocumentProcessor } from './process-document.js';
+import type { DocumentProcessor } from './process-document.js';
 import { writeShard } from './shard-task.js';
 import { runTrimJob } from './trim-tasks.js';
 import type { WorkerData, WorkerJob, WorkerReply } from './worker-protocol.js';
@@ -50,8 +49,9 @@ async function run(job: Exclude<WorkerJob, { kind: 'stop' }>): Promise<Record<st
     await runTrimJob(job.trim, plan.deduplication, database);
     return {};
   }
-  // Loaded on first use: writing shards needs no classifier.
-  processor ??= DocumentProcessor.create(plan);
+  // Loaded on first use: trimming and writing shards need neither parsers nor a classifier, and threads come and go between the steps.
+  const { extractTask } = await import('./extract-task.js');
+  processor ??= import('./process-document.js').then((module) => module.DocumentProcessor.create(plan));
   const loaded = await processor;
   await extractTask(plan, job.task, tasksFolder, database, largeReads, loaded);
   return loaded.takeTimings();

@@ -8,14 +8,12 @@ import type { DuckDBConnection, DuckDBInstance } from '@duckdb/node-api';
 import { mathDocuments } from '../generators/math-documents.js';
 import type { CurationPlan } from '../plan/schema.js';
 import type { SourcePlan } from '../plan/source-schema.js';
-import { readFolder } from '../sources/folder.js';
 import type { InputTask } from '../sources/inventory.js';
 import { readJsonl } from '../sources/jsonl.js';
 import type { LargeReads } from '../sources/parquet.js';
 import { readParquet } from '../sources/parquet.js';
 import type { RawDocument, SourceObserver } from '../sources/raw-document.js';
 import { inputError } from '../sources/raw-document.js';
-import { readWarc } from '../sources/warc.js';
 import { canonicalJson } from '../util/canonical-json.js';
 import { writeFileWhole } from '../util/files.js';
 import { LineFile } from '../util/line-file.js';
@@ -74,7 +72,7 @@ export async function extractTask(
   try {
     const store = new DocumentStore(writing, folder, task.task, processor.bands);
     processor.startClock();
-    for await (const raw of openSource(source, task, plan, reading, largeReads, observer)) {
+    for await (const raw of await openSource(source, task, plan, reading, largeReads, observer)) {
       processor.endStep('read');
       const stored = processor.process(raw, source, stats);
       if (stored === undefined) continue;
@@ -95,23 +93,24 @@ export async function extractTask(
   await writeFileWhole(join(folder, `${name}.json`), canonicalJson(result));
 }
 
-function openSource(
+/** Readers of HTML are loaded only where there may be any. */
+async function openSource(
   source: SourcePlan,
   task: InputTask,
   plan: CurationPlan,
   connection: DuckDBConnection,
   largeReads: LargeReads,
   observer: SourceObserver,
-): AsyncIterable<RawDocument> | Iterable<RawDocument> {
+): Promise<AsyncIterable<RawDocument> | Iterable<RawDocument>> {
   switch (source.type) {
     case 'folder':
-      return readFolder(source, task.root, task.files, observer);
+      return (await import('../sources/folder.js')).readFolder(source, task.root, task.files, observer);
     case 'jsonl':
       return readJsonl(source, task.root, task.files, plan.seed, observer);
     case 'parquet':
       return readParquet(source, task.root, task.files, plan.seed, connection, largeReads, observer);
     case 'warc':
-      return readWarc(source, task.root, task.files, plan.seed, observer);
+      return (await import('../sources/warc.js')).readWarc(source, task.root, task.files, plan.seed, observer);
     case 'mathProblems':
       return readMathProblems(source, task.range!);
   }

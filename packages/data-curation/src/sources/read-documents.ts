@@ -8,12 +8,10 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { CurationError } from '../errors.js';
 import { folderSourceSchema, jsonlSourceSchema, parquetSourceSchema, warcSourceSchema } from '../plan/source-schema.js';
-import { readFolder } from './folder.js';
 import { readJsonl } from './jsonl.js';
 import { readParquet } from './parquet.js';
 import type { InputFile, RawDocument, SourceObserver } from './raw-document.js';
 import { listFiles } from './walk.js';
-import { readWarc } from './warc.js';
 import { loadDuckDB } from '../util/load-duckdb.js';
 
 export interface ReadDocumentsOptions {
@@ -55,6 +53,7 @@ async function* open(root: string, file: InputFile, options: ReadDocumentsOption
   if (/\.(?:jsonl|ndjson)(?:\.gz|\.zstd?)?$|\.json\.gz$/.test(file.path)) {
     yield* readJsonl(jsonlSourceSchema.parse({ type: 'jsonl', ...common, textField }), root, [file], 0, observer);
   } else if (/\.(?:warc|wet)(?:\.gz|\.zstd?)?$/.test(file.path)) {
+    const { readWarc } = await import('./warc.js');
     yield* readWarc(warcSourceSchema.parse({ type: 'warc', ...common }), root, [file], 0, observer);
   } else if (file.path.endsWith('.parquet')) {
     const { DuckDBInstance } = await loadDuckDB();
@@ -70,6 +69,7 @@ async function* open(root: string, file: InputFile, options: ReadDocumentsOption
       await rm(scratch, { recursive: true, force: true });
     }
   } else {
+    const { readFolder } = await import('./folder.js');
     const source = folderSourceSchema.parse({ type: 'folder', ...common, path: root, license: 'unknown' });
     yield* readFolder(source, root, [file], observer);
   }

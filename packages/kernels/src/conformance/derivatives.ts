@@ -30,10 +30,15 @@ export function expectedDerivatives(
   { inputs, attributes, large }: OperationCase<unknown>,
 ): Map<string, [DirectionalDerivatives, DirectionalDerivatives]> {
   const counts = large === true ? few : usual;
+  // Drawn once: there are some hundred evaluations.
+  const weights: Float64Array[] = [];
   const project = (name: string, values: Float64Array): number => {
     const changed: HostTensor = { ...inputs[name], values };
     const outputs = declaration.reference({ ...inputs, [name]: changed }, attributes);
-    return outputs.reduce((sum, output, index) => sum + dot(output, projectionWeights(index, output.length)), 0);
+    return outputs.reduce(
+      (sum, output, index) => sum + dot(output, (weights[index] ??= projectionWeights(index, output.length))),
+      0,
+    );
   };
   const along = (name: string, direction: Float64Array | number): number => {
     const base = inputs[name].values as Float64Array;

@@ -27,15 +27,17 @@ export function referenceQuery(
 ): Float64Array {
   const scores = new Float64Array(visible);
   for (let token = 0; token < visible; token++) {
-    for (let i = 0; i < query.length; i++) scores[token] += query[i] * key(token, i);
-    scores[token] *= scale;
+    let score = 0;
+    for (let i = 0; i < query.length; i++) score += query[i] * key(token, i);
+    scores[token] = score * scale;
   }
   const largest = scores.reduce((a, b) => Math.max(a, b), -Infinity);
   const weights = scores.map((score) => Math.exp(score - largest));
   const total = weights.reduce((a, b) => a + b, 0);
   const mixed = new Float64Array(query.length);
   for (let token = 0; token < visible; token++) {
-    for (let i = 0; i < query.length; i++) mixed[i] += (weights[token] / total) * value(token, i);
+    const share = weights[token] / total;
+    for (let i = 0; i < query.length; i++) mixed[i] += share * value(token, i);
   }
   return mixed;
 }
@@ -44,6 +46,7 @@ function referenceAttention(qkv: HostTensor, lengths: HostTensor, shape: Attenti
   const { queryHeads, keyValueHeads, headDimension } = shape;
   const scale = shape.scale ?? 1 / Math.sqrt(headDimension);
   const [tokens, width] = qkv.shape;
+  const packed = qkv.values as Float64Array;
   const out = new Float64Array(tokens * queryHeads * headDimension);
   for (let document = 0; document + 1 < lengths.values.length; document++) {
     const start = lengths.values[document];
@@ -51,7 +54,7 @@ function referenceAttention(qkv: HostTensor, lengths: HostTensor, shape: Attenti
       for (let head = 0; head < queryHeads; head++) {
         const keyHead = queryHeads + Math.floor((head * keyValueHeads) / queryHeads);
         const at = (row: number, packedHead: number, element: number): number =>
-          qkv.values[row * width + packedHead * headDimension + element];
+          packed[row * width + packedHead * headDimension + element];
         const mixed = referenceQuery(
           Float64Array.from({ length: headDimension }, (_, i) => at(token, head, i)),
           token - start + 1,

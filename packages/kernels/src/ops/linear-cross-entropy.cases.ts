@@ -33,8 +33,10 @@ function reference(hidden: HostTensor, weight: HostTensor, targets: HostTensor, 
   return Float64Array.from(targets.values, (target, row) => {
     if (target === ignoreIndex) return 0;
     const rowLogits = logits.subarray(row * columns, (row + 1) * columns);
-    const largest = rowLogits.reduce((a, b) => Math.max(a, b), -Infinity);
-    const total = rowLogits.reduce((sum, logit) => sum + Math.exp(logit - largest), 0);
+    let largest = -Infinity;
+    for (const logit of rowLogits) largest = Math.max(largest, logit);
+    let total = 0;
+    for (const logit of rowLogits) total += Math.exp(logit - largest);
     return rowLogits[target] - largest - Math.log(total);
   });
 }

@@ -12,16 +12,42 @@ function linearCase(tokens: number, input: number, output: number): OperationCas
   };
 }
 
-/** x · weightᵀ, one inner product an element. */
+/**
+ * x · weightᵀ, one inner product an element. Most of the suite's time is here: four columns at once, which need not wait for each other's
+ * sums, take half the time of one after the other. Each sum's order is that of its elements.
+ */
 export function referenceLinear(x: HostTensor, weight: HostTensor): Float64Array {
   const [rows, width] = x.shape;
   const columns = weight.shape[0];
+  const of = weight.values as Float64Array;
   const y = new Float64Array(rows * columns);
   for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++) {
-      let sum = 0;
-      for (let i = 0; i < width; i++) sum += x.values[row * width + i] * weight.values[column * width + i];
-      y[row * columns + column] = sum;
+    const own = (x.values as Float64Array).subarray(row * width, (row + 1) * width);
+    const to = y.subarray(row * columns, (row + 1) * columns);
+    let column = 0;
+    for (; column + 4 <= columns; column += 4) {
+      const first = column * width;
+      const second = first + width;
+      const third = second + width;
+      const fourth = third + width;
+      let a = 0;
+      let b = 0;
+      let c = 0;
+      let d = 0;
+      for (let i = 0; i < width; i++) {
+        const value = own[i];
+        a += value * of[first + i];
+        b += value * of[second + i];
+        c += value * of[third + i];
+        d += value * of[fourth + i];
+      }
+      to[column] = a;
+      to[column + 1] = b;
+      to[column + 2] = c;
+      to[column + 3] = d;
+    }
+    for (; column < columns; column++) {
+      for (let i = 0; i < width; i++) to[column] += own[i] * of[column * width + i];
     }
   }
   return y;

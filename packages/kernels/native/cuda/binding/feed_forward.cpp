@@ -7,7 +7,7 @@ namespace xgen::cuda::binding {
 namespace {
 
 // Arguments 0 to 5: rows, width, inner width, x, the weights of gate and up, and of the way down.
-FeedForwardShape shape_of(const DeviceCall& call) { return {call.size(0), call.size(1), call.size(2)}; }
+FeedForwardShape feed_forward_shape_of(const DeviceCall& call) { return {call.size(0), call.size(1), call.size(2)}; }
 FeedForward layer_of(const DeviceCall& call, const FeedForwardShape& shape) {
   return {call.floating(3, product(shape.rows, shape.width)), call.floating(4, product(2 * shape.inner, shape.width)),
           call.floating(5, product(shape.width, shape.inner))};
@@ -15,7 +15,7 @@ FeedForward layer_of(const DeviceCall& call, const FeedForwardShape& shape) {
 
 // Then the residual or 0, gate and up, their activation, y.
 napi_value feedForward(const DeviceCall& call) {
-  const FeedForwardShape shape = shape_of(call);
+  const FeedForwardShape shape = feed_forward_shape_of(call);
   const std::size_t stream_count = product(shape.rows, shape.width), inner_count = product(shape.rows, shape.inner);
   feed_forward(call.stream(), products_of(call.context()), shape, layer_of(call, shape), call.optional_floating(6, stream_count),
                call.floating(7, product(2, inner_count)), call.floating(8, inner_count), call.floating(9, stream_count));
@@ -24,7 +24,7 @@ napi_value feedForward(const DeviceCall& call) {
 
 // rows, width, inner width, x, the weights of gate and up; gate and up, their activation.
 napi_value gatedLinear(const DeviceCall& call) {
-  const FeedForwardShape shape = shape_of(call);
+  const FeedForwardShape shape = feed_forward_shape_of(call);
   const std::size_t inner_count = product(shape.rows, shape.inner);
   gated_linear(call.stream(), products_of(call.context()), shape, call.floating(3, product(shape.rows, shape.width)),
                call.floating(4, product(2 * shape.inner, shape.width)), call.floating(5, product(2, inner_count)), call.floating(6, inner_count));
@@ -33,7 +33,7 @@ napi_value gatedLinear(const DeviceCall& call) {
 
 // Then gate and up, their activation, dy; the gradients of x and of the weights, or 0.
 napi_value feedForwardGrad(const DeviceCall& call) {
-  const FeedForwardShape shape = shape_of(call);
+  const FeedForwardShape shape = feed_forward_shape_of(call);
   const std::size_t stream_count = product(shape.rows, shape.width), inner_count = product(shape.rows, shape.inner);
   const Array dy = call.floating(8, stream_count);
   const Workspace workspace(call.context(), feed_forward_grad_workspace_bytes(shape, dy.type));

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <map>
 #include <memory>
 #include <random>
 #include <vector>
@@ -20,8 +19,12 @@ namespace xgen::cuda::emulation {
 namespace {
 
 constexpr std::size_t kStackBytes = 128 * 1024;
+// Stacks begin this much apart modulo the size of a page, in turn: tops at equal places in pages would all want the same lines of a cache.
+constexpr std::size_t kStackStep = 320, kStackSteps = 61;
 constexpr std::size_t kSharedLimit = 227 * 1024;
 constexpr std::size_t kGuard = 256;
+// All bits set is a NaN in float32 and in bfloat16, and an index far outside everything.
+constexpr unsigned char kPoison = 0xff;
 
 #ifdef __x86_64__
 extern "C" void xgen_switch_fiber(void** save, void* load);
@@ -57,6 +60,11 @@ struct Copy {
   std::size_t bytes, source_bytes;
 };
 
+struct Warp {
+  unsigned arrived = 0;
+  alignas(16) unsigned char slots[2][32 * kSlotBytes];
+};
+
 struct Fiber {
 #ifdef __x86_64__
   void* pointer = nullptr;
@@ -67,27 +75,24 @@ struct Fiber {
   State state = State::ready;
   int line = 0;
   unsigned parity = 0;
+  Warp* warp = nullptr;
   Place place;
   std::vector<std::vector<Copy>> groups;
   std::vector<Copy> open;
 };
 
-struct Warp {
-  unsigned arrived = 0;
-  alignas(16) unsigned char slots[2][32 * kSlotBytes];
-};
-
 struct SharedArray {
+  const void* key;
   std::size_t offset, bytes;
 };
 
 struct Processor {
   std::vector<std::unique_ptr<Fiber>> fibers;
   std::vector<Warp> warps;
-  std::vector<unsigned char> shared_memory = std::vector<unsigned char>(2 * kSharedLimit);
+  std::vector<unsigned char> shared_memory = std::vector<unsigned char>(2 * kSharedLimit, kPoison);
   unsigned char* shared = nullptr;
   std::size_t dynamic_bytes = 0, shared_used = 0;
-  std::map<const void*, SharedArray> arrays;
+  std::vector<SharedArray> arrays;
   const std::function<void()>* kernel = nullptr;
   const char* operation = "";
   Fiber* current = nullptr;
@@ -101,10 +106,14 @@ struct Processor {
 #endif
 };
 
-Processor& processor() {
-  thread_local Processor instance;
-  return instance;
+__thread Processor* own_processor XGEN_RESERVED = nullptr;
+
+[[gnu::noinline]] Processor& create_processor() {
+  thread_local const std::unique_ptr<Processor> instance = std::make_unique<Processor>();
+  own_processor = instance.get();
+  return *own_processor;
 }
+inline Processor& processor() { return own_processor != nullptr ? *own_processor : create_processor(); }
 
 void leave(Processor& p) {
 #ifdef __x86_64__
@@ -117,6 +126,7 @@ void leave(Processor& p) {
 void enter(Processor& p, unsigned index) {
   p.current = p.fibers[index].get();
   p.current_index = index;
+  running_place = &p.current->place;
 #ifdef __x86_64__
   xgen_switch_fiber(&p.scheduler, p.current->pointer);
 #else
@@ -133,14 +143,15 @@ void fiber_main() {
   std::abort();
 }
 
-void prepare(Fiber& fiber) {
+void prepare(Fiber& fiber, unsigned index) {
+  const std::size_t stack_bytes = kStackBytes - index % kStackSteps * kStackStep;
   if (fiber.stack == nullptr) {
     fiber.stack = mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (fiber.stack == MAP_FAILED) fail("no memory for a fiber's stack");
   }
 #ifdef __x86_64__
   // As if fiber_main had been called: at its entry the stack is 8 past a multiple of 16.
-  void** top = reinterpret_cast<void**>(static_cast<unsigned char*>(fiber.stack) + kStackBytes) - 1;
+  void** top = reinterpret_cast<void**>(static_cast<unsigned char*>(fiber.stack) + stack_bytes) - 1;
   *top = nullptr;
   *--top = reinterpret_cast<void*>(&fiber_main);
   for (int i = 0; i < 6; i++) *--top = nullptr;
@@ -148,7 +159,7 @@ void prepare(Fiber& fiber) {
 #else
   getcontext(&fiber.context);
   fiber.context.uc_stack.ss_sp = fiber.stack;
-  fiber.context.uc_stack.ss_size = kStackBytes;
+  fiber.context.uc_stack.ss_size = stack_bytes;
   fiber.context.uc_link = nullptr;
   makecontext(&fiber.context, fiber_main, 0);
 #endif
@@ -170,9 +181,12 @@ void run_warp(Processor& p, unsigned warp, bool backwards) {
   }
 }
 
+bool is_poison(const unsigned char* bytes, std::size_t count) {
+  return bytes[0] == kPoison && std::memcmp(bytes, bytes + 1, count - 1) == 0;
+}
+
 void run_block(Processor& p, unsigned threads) {
-  // All bits set is a NaN in float32 and in bfloat16, and an index far outside everything.
-  std::memset(p.shared_memory.data(), 0xff, std::min(p.shared_memory.size(), p.dynamic_bytes + 64 * 1024 + 4 * kGuard));
+  std::memset(p.shared, kPoison, p.shared_used);  // what the block before had; all else still is
   p.shared_used = (p.dynamic_bytes + 127) / 128 * 128 + kGuard;
   p.arrays.clear();
   p.live = threads;
@@ -193,13 +207,10 @@ void run_block(Processor& p, unsigned threads) {
       f.state = State::ready;
     }
   }
-  for (std::size_t i = p.dynamic_bytes; i < (p.dynamic_bytes + 127) / 128 * 128 + kGuard; i++) {
-    if (p.shared[i] != 0xff) fail("a write past the end of dynamic shared memory");
-  }
-  for (const auto& [key, array] : p.arrays) {
-    for (std::size_t i = 0; i < kGuard; i++) {
-      if (p.shared[array.offset + array.bytes + i] != 0xff) fail("a write past the end of a shared array");
-    }
+  const std::size_t guard = (p.dynamic_bytes + 127) / 128 * 128 - p.dynamic_bytes + kGuard;
+  if (!is_poison(p.shared + p.dynamic_bytes, guard)) fail("a write past the end of dynamic shared memory");
+  for (const SharedArray& array : p.arrays) {
+    if (!is_poison(p.shared + array.offset + array.bytes, kGuard)) fail("a write past the end of a shared array");
   }
 }
 
@@ -213,8 +224,7 @@ void fail(const char* message) {
   std::abort();
 }
 
-const Place& place() { return processor().current->place; }
-unsigned lane() { return processor().current_index & 31; }
+__thread const Place* running_place XGEN_RESERVED = nullptr;
 
 void set_order_seed(std::uint64_t seed) {
   processor().order_seed = seed;
@@ -239,23 +249,28 @@ void run(const char* operation, dim3 grid, unsigned threads, std::size_t shared_
   p.kernel = &kernel;
   while (p.fibers.size() < threads) p.fibers.push_back(std::make_unique<Fiber>());
   p.warps.resize(threads / 32);
+  for (unsigned i = 0; i < threads; i++) {
+    Fiber& f = *p.fibers[i];
+    f.warp = &p.warps[i / 32];
+    f.place.thread = {i, 0, 0};
+    f.place.block_size = dim3(threads);
+    f.place.grid_size = grid;
+  }
   const std::size_t blocks = std::size_t{grid.x} * grid.y * grid.z;
   std::vector<std::size_t> order(blocks);
   for (std::size_t i = 0; i < blocks; i++) order[i] = i;
   if (p.order_seed != 0) std::shuffle(order.begin(), order.end(), p.random);
   for (const std::size_t block : order) {
+    const uint3 place = {static_cast<unsigned>(block % grid.x), static_cast<unsigned>(block / grid.x % grid.y),
+                         static_cast<unsigned>(block / grid.x / grid.y)};
     for (unsigned i = 0; i < threads; i++) {
-      Fiber& f = *p.fibers[i];
-      prepare(f);
-      f.place.thread = {i, 0, 0};
-      f.place.block = {static_cast<unsigned>(block % grid.x), static_cast<unsigned>(block / grid.x % grid.y),
-                       static_cast<unsigned>(block / grid.x / grid.y)};
-      f.place.block_size = dim3(threads);
-      f.place.grid_size = grid;
+      prepare(*p.fibers[i], i);
+      p.fibers[i]->place.block = place;
     }
     run_block(p, threads);
   }
   p.current = nullptr;
+  running_place = nullptr;
 }
 
 void block_barrier(int line) {
@@ -265,18 +280,20 @@ void block_barrier(int line) {
   leave(p);
 }
 
-const unsigned char* warp_exchange(const void* value, std::size_t bytes) {
+unsigned char* warp_slots() {
+  const Processor& p = processor();
+  // Two sets by turns: nobody writes the set that others still read, since the operation between them is a barrier too.
+  return p.current->warp->slots[p.current->parity];
+}
+
+void warp_barrier() {
   Processor& p = processor();
   Fiber& f = *p.current;
   const unsigned index = p.current_index, base = index & ~31u, own = index & 31;
-  Warp& warp = p.warps[index / 32];
-  // Two sets of slots by turns: nobody writes the set that others still read, since the operation between them is a barrier too.
-  unsigned char* slots = warp.slots[f.parity];
   f.parity ^= 1;
-  std::memcpy(slots + own * kSlotBytes, value, bytes);
-  warp.arrived |= 1u << own;
-  if (warp.arrived == 0xffffffffu) {
-    warp.arrived = 0;
+  f.warp->arrived |= 1u << own;
+  if (f.warp->arrived == 0xffffffffu) {
+    f.warp->arrived = 0;
     for (unsigned i = 0; i < 32; i++) {
       if (i != own) p.fibers[base + i]->state = State::ready;
     }
@@ -284,17 +301,17 @@ const unsigned char* warp_exchange(const void* value, std::size_t bytes) {
     f.state = State::at_warp;
     leave(p);
   }
-  return slots;
 }
 
 void* shared_array(const void* key, std::size_t bytes) {
   Processor& p = processor();
-  const auto found = p.arrays.find(key);
-  if (found != p.arrays.end()) return p.shared + found->second.offset;
+  for (const SharedArray& array : p.arrays) {
+    if (array.key == key) return p.shared + array.offset;
+  }
   const std::size_t offset = p.shared_used;
   p.shared_used = (offset + bytes + 127) / 128 * 128 + kGuard;
   if (offset + bytes - p.dynamic_bytes > 48 * 1024) fail("more than 48 KB of shared arrays");
-  p.arrays[key] = {offset, bytes};
+  p.arrays.push_back({key, offset, bytes});
   return p.shared + offset;
 }
 

@@ -27,7 +27,7 @@ template <bool transposed>
 __device__ __forceinline__ void load_matrices(std::uint32_t (&r)[4], const bfloat16* row) {
 #ifdef XGEN_CUDA_EMULATION
   if (reinterpret_cast<std::uintptr_t>(row) % 16 != 0) emulation::fail("ldmatrix of an unaligned row");
-  const unsigned char* slots = emulation::warp_exchange(&row, sizeof row);
+  const unsigned char* slots = emulation::warp_exchange(row);
   const unsigned g = emulation::lane() / 4, t = emulation::lane() % 4;
   for (unsigned i = 0; i < 4; i++) {
     const auto at = [&](unsigned matrix_row, unsigned column) -> std::uint32_t {
@@ -54,7 +54,7 @@ __device__ __forceinline__ void load_matrices(std::uint32_t (&r)[4], const bfloa
 __device__ __forceinline__ void multiply_add(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
 #ifdef XGEN_CUDA_EMULATION
   const std::uint32_t own[6] = {a[0], a[1], a[2], a[3], b0, b1};
-  const unsigned char* slots = emulation::warp_exchange(own, sizeof own);
+  const unsigned char* slots = emulation::warp_exchange(own);
   struct Registers {
     std::uint32_t r[6];
   };

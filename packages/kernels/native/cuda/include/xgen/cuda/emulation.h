@@ -5,7 +5,8 @@
 // lanes' direction and blocks run in an order drawn from a seed, shared memory starts as NaN, and asynchronous copies happen
 // as late as their waits allow, with NaN in their destination until then. It stops the program (and says why) where threads of a block
 // wait at different barriers, leave while others wait, write past their shared memory, or access vectors unaligned.
-// Cost: some 10 ns for each thread and barrier. Warp operations take the full mask only.
+// Cost: some 10 ns for each thread and barrier. Warp operations take the full mask only. Half of the tests' time is spent here, so what a
+// kernel asks for at every turn (its indices, its warp's values) is inline.
 #pragma once
 
 #include <cmath>
@@ -51,7 +52,18 @@ struct Place {
   uint3 thread, block;
   dim3 block_size, grid_size;
 };
-const Place& place();
+
+// The running fiber's place and where its warp's values are left, of this operating-system thread. The indices are one load away, as a
+// library that is opened at run time has them only where the linker reserves their place beforehand.
+#ifdef __GLIBC__
+#define XGEN_RESERVED __attribute__((tls_model("initial-exec")))
+#else
+#define XGEN_RESERVED
+#endif
+extern __thread const Place* running_place XGEN_RESERVED;
+inline const Place& place() { return *running_place; }
+// A block has one dimension.
+inline unsigned lane() { return running_place->thread.x & 31; }
 
 // The order in which warps, lanes and blocks run on this thread's launches; 0: ascending.
 void set_order_seed(std::uint64_t seed);
@@ -73,8 +85,16 @@ void block_barrier(int line);
 // Leaves this lane's bytes for its warp, waits for the other lanes, and returns all 32 lanes' (kSlotBytes apart, valid until the next
 // warp operation).
 constexpr std::size_t kSlotBytes = 32;
-const unsigned char* warp_exchange(const void* value, std::size_t bytes);
-unsigned lane();
+unsigned char* warp_slots();  // of the next operation
+void warp_barrier();
+template <class T>
+const unsigned char* warp_exchange(const T& value) {
+  static_assert(sizeof(T) <= kSlotBytes);
+  unsigned char* const slots = warp_slots();
+  std::memcpy(slots + lane() * kSlotBytes, &value, sizeof(T));
+  warp_barrier();
+  return slots;
+}
 void* shared_array(const void* key, std::size_t bytes);
 void* dynamic_shared();
 void copy_async(void* destination, const void* source, std::size_t bytes, std::size_t source_bytes);
@@ -116,33 +136,33 @@ inline void check_readable(const void* from, std::size_t bytes) {
 inline void __syncwarp(unsigned mask = 0xffffffffu) {
   xgen::cuda::emulation::check_mask(mask);
   const char nothing = 0;
-  xgen::cuda::emulation::warp_exchange(&nothing, 1);
+  xgen::cuda::emulation::warp_exchange(nothing);
 }
 template <class T>
 T __shfl_sync(unsigned mask, T value, int from, int width = 32) {
   using namespace xgen::cuda::emulation;
   check_mask(mask);
   const unsigned base = lane() & ~static_cast<unsigned>(width - 1);
-  return exchanged<T>(warp_exchange(&value, sizeof(T)), base + (static_cast<unsigned>(from) & static_cast<unsigned>(width - 1)));
+  return exchanged<T>(warp_exchange(value), base + (static_cast<unsigned>(from) & static_cast<unsigned>(width - 1)));
 }
 template <class T>
 T __shfl_xor_sync(unsigned mask, T value, int lanes) {
   using namespace xgen::cuda::emulation;
   check_mask(mask);
-  return exchanged<T>(warp_exchange(&value, sizeof(T)), lane() ^ static_cast<unsigned>(lanes));
+  return exchanged<T>(warp_exchange(value), lane() ^ static_cast<unsigned>(lanes));
 }
 template <class T>
 T __shfl_up_sync(unsigned mask, T value, unsigned delta) {
   using namespace xgen::cuda::emulation;
   check_mask(mask);
   const unsigned own = lane();
-  return exchanged<T>(warp_exchange(&value, sizeof(T)), own < delta ? own : own - delta);
+  return exchanged<T>(warp_exchange(value), own < delta ? own : own - delta);
 }
 inline unsigned __ballot_sync(unsigned mask, bool predicate) {
   using namespace xgen::cuda::emulation;
   check_mask(mask);
   const unsigned char own = predicate ? 1 : 0;
-  const unsigned char* slots = warp_exchange(&own, 1);
+  const unsigned char* slots = warp_exchange(own);
   unsigned votes = 0;
   for (unsigned i = 0; i < 32; i++) votes |= static_cast<unsigned>(slots[i * kSlotBytes]) << i;
   return votes;
@@ -150,7 +170,7 @@ inline unsigned __ballot_sync(unsigned mask, bool predicate) {
 inline unsigned __match_any_sync(unsigned mask, unsigned value) {
   using namespace xgen::cuda::emulation;
   check_mask(mask);
-  const unsigned char* slots = warp_exchange(&value, sizeof value);
+  const unsigned char* slots = warp_exchange(value);
   unsigned same = 0;
   for (unsigned i = 0; i < 32; i++) same |= (exchanged<unsigned>(slots, i) == value ? 1u : 0u) << i;
   return same;
