@@ -125,7 +125,7 @@ describe.skipIf(missing !== undefined)(`decoding steps${missing === undefined ? 
           sampling,
         );
         increment([positions, slots, contextLengths]);
-        ids.assign(drawn as tf.Tensor1D);
+        ids.assign(drawn);
         return [logProbabilities];
       };
       const recorded = together ? capture(iteration, []) : undefined;

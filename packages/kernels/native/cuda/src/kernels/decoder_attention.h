@@ -15,12 +15,11 @@ constexpr unsigned kSplitsTogether = 8;  // whose results are loaded together
 template <unsigned Size>
 constexpr unsigned attention_scratch_floats() { return kWarps * kRowsTogether * (Size + 2) + (kRowsTogether + 1) * Size; }
 
-// cos and sin of the rows' angles, times the scaling, [row][2][Size / 2]. By all warps but the first, which has the spans.
+// cos and sin of the rows' angles, times the scaling, [row][2][Size / 2]: by `threads` threads, of which this is `thread`.
 template <unsigned Size>
-__device__ __forceinline__ void turns_of(const Call& a, float* turns) {
+__device__ __forceinline__ void turns_of(const Call& a, float* turns, unsigned thread, unsigned threads) {
   constexpr unsigned half = Size / 2;
-  if (threadIdx.x < kWarp) return;
-  for (unsigned i = threadIdx.x - kWarp; i < a.rows * half; i += kThreads - kWarp) {
+  for (unsigned i = thread; i < a.rows * half; i += threads) {
     const unsigned row = i / half, element = i % half;
     const float2 turn = cos_sin(static_cast<float>(a.positions[row]) * a.inverse_frequencies[element]);
     turns[row * Size + element] = turn.x * a.rope_scaling;

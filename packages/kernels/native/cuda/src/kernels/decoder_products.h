@@ -5,6 +5,7 @@
 // of the two dot products.
 #pragma once
 
+#include "decoder_spans.h"
 #include "decoder_stream.h"
 
 namespace xgen::cuda::decoder {
@@ -62,6 +63,12 @@ __device__ __forceinline__ First first_of(const Call& a, unsigned row) {
   }
   const std::size_t bytes = a.first_type == ElementType::bfloat16 ? sizeof(bfloat16) : sizeof(float);
   return {static_cast<const unsigned char*>(a.first) + number * a.width * bytes, a.first_type};
+}
+
+// Asks for the block's share of a row, or of a norm, to be brought into the second-level cache.
+__device__ __forceinline__ void bring_share(const void* row, unsigned elements, ElementType type) {
+  const unsigned bytes = elements * static_cast<unsigned>(type == ElementType::bfloat16 ? sizeof(bfloat16) : sizeof(float));
+  for (unsigned at = blockIdx.x * kLine; row != nullptr && at < bytes; at += gridDim.x * kLine) prefetch_line(static_cast<const unsigned char*>(row) + at);
 }
 
 // What a product's results are added to.

@@ -9,7 +9,7 @@ constexpr unsigned kLeastKeys = 128;        // of a split at least
 constexpr unsigned kUnroll = 4;             // keys that a thread takes at once
 // Where a query head has blocks of its own: what registers allow.
 template <unsigned Rows>
-constexpr unsigned kOwnUnroll = Rows == 1 ? 5 : kUnroll;
+constexpr unsigned kOwnUnroll = Rows == 1 ? 6 : kUnroll;
 constexpr unsigned kPrefetchedKeys = 1024;  // of a split, that are brought into the second-level cache early
 constexpr unsigned kLine = 128;             // bytes
 

@@ -43,7 +43,6 @@ __global__ void __launch_bounds__(kBlockThreads, 1) decoder_step_kernel(const __
   XGEN_SHARED(float, scratch, kWarps * Rows);
   XGEN_SHARED(Span, spans, Rows);
   XGEN_SHARED(First, first, Rows);
-  allow_next();  // whose blocks then come as soon as one of these ends
   float* const turns = reinterpret_cast<float*>(shared + a.turns_at);
   Product* const products = reinterpret_cast<Product*>(shared + a.products_at);
   const unsigned product_number = product_count(a);
@@ -55,27 +54,40 @@ __global__ void __launch_bounds__(kBlockThreads, 1) decoder_step_kernel(const __
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
     hopper::give_registers<56>();
 #endif
-    // Weights are on their way before anything else is known.
+    // Weights are on their way before anything else is known, and warps that bring none clear what is exchanged.
     for (unsigned i = threadIdx.x - kThreads; i < product_number; i += kBlockThreads - kThreads) products[i] = product_of(a, i);
     if (threadIdx.x == kThreads) ring.init();
     asm volatile("bar.arrive 2, %0;" ::"n"(kBlockThreads) : "memory");
     asm volatile("bar.sync 3, %0;" ::"n"(kBlockThreads - kThreads) : "memory");
     const unsigned producer = threadIdx.x / kWarp - kWarps, lane = threadIdx.x % kWarp;
-    if (producer < kProducers && lane < 2) ring.produce(products, product_number, producer, lane);
+    if (producer >= kProducers) {
+      constexpr unsigned kClearing = kBlockThreads - kThreads - kProducers * kWarp;
+      clear_exchange(a, typename Attention<Rows, Size>::Split(a).most_used, threadIdx.x % kClearing, kClearing);
+      asm volatile("bar.sync 4, %0;" ::"n"(kClearing) : "memory");
+      if (threadIdx.x % kClearing == 0) announce_cleared(a);
+    } else if (lane < 2) {
+      ring.produce(products, product_number, producer, lane);
+    }
     return;
   }
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   hopper::take_registers<224>();
 #endif
 #endif
+  // What each takes a few trips to memory, by warps of its own.
   const typename Attention<Rows, Size>::Split splitting(a);
-  if (threadIdx.x < a.rows) {
-    spans[threadIdx.x] = span_of(a, splitting, threadIdx.x);
-    first[threadIdx.x] = first_of(a, threadIdx.x);
+  constexpr unsigned kLastWarp = kThreads - kWarp;
+  if (threadIdx.x < a.rows) spans[threadIdx.x] = span_of(a, splitting, threadIdx.x);
+  if (threadIdx.x >= kWarp && threadIdx.x < kLastWarp) turns_of<Size>(a, turns, threadIdx.x - kWarp, kLastWarp - kWarp);
+  if (threadIdx.x >= kLastWarp && threadIdx.x < kLastWarp + a.rows) {
+    const First own = first_of(a, threadIdx.x - kLastWarp);
+    first[threadIdx.x - kLastWarp] = own;
+    bring_share(own.row, a.width, own.type);
   }
-  turns_of<Size>(a, turns);
-  clear_exchange(a, splitting.most_used);
+  if (threadIdx.x == kThreads - 1) bring_share(a.layers[0].attention_norm, a.width, a.norm_type);
 #ifdef XGEN_CUDA_EMULATION
+  clear_exchange(a, splitting.most_used, threadIdx.x, kThreads);
+  __syncthreads();
   ring.start(products, product_number);
 #else
   asm volatile("bar.sync 2, %0;" ::"n"(kBlockThreads) : "memory");  // the producers have made the products and the ring
