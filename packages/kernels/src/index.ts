@@ -14,6 +14,7 @@ export {
   type DecoderStepModel,
   type DecoderStepOptions,
   type DecoderStepSequences,
+  type DecoderStepTokens,
 } from './ops/decoder-step';
 export { embedding } from './ops/embedding';
 export { feedForward, type FeedForwardOptions } from './ops/feed-forward';

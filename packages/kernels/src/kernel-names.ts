@@ -251,11 +251,12 @@ export type XgPagedAttentionInputs = {
 export type XgPagedAttentionAttrs = XgAttentionAttrs & { blockSize: number };
 
 /**
- * One more token of each of N sequences, from the embedded tokens `stream` [N,D] to the logits, and its keys and values into the caches:
+ * One more token of each of N sequences, from the embedded tokens `stream` [N,D], or rows `ids` int32 [N] of `table` [T,D], to the logits, and its
+ * keys and values into the caches:
  * XgRmsNormLinear (qkv), XgRopeAppend, XgPagedAttention (one query a sequence), XgLinearAdd (output), XgRmsNormLinear gated (gate and up) and XgLinearAdd
  * (down) of each layer, then XgRmsNorm by `finalNorm` and XgLinear by `head` [V,D] → [logits [N,V]], or [] where the backend has no kernel for the sizes.
  * Inputs besides: positions, slots, contextLengths int32 [N], blockTables int32 [N, maxBlocks], inverseFrequencies [hd/2]; of layer i each of
- * `decoderStepLayerInputs` with i appended. Inference only.
+ * `decoderStepLayerInputs` with i appended. advance: XgIncrement of positions, slots and contextLengths afterwards. Inference only.
  */
 export const XgDecoderStep = 'XgDecoderStep';
 export const decoderStepLayerInputs = [
@@ -274,6 +275,7 @@ export type XgDecoderStepAttrs = XgPagedAttentionAttrs & {
   epsilon: number;
   attentionScaling: number;
   float32Output: boolean;
+  advance: boolean;
 };
 
 /**
@@ -296,3 +298,6 @@ export type XgSampleTokensInputs = {
   minP: TensorInfo;
   uniforms: TensorInfo;
 };
+/** XgSampleTokens, whose ids `into` takes as well, int32 [B], in place. */
+export const XgSampleTokensInto = 'XgSampleTokensInto';
+export type XgSampleTokensIntoInputs = XgSampleTokensInputs & { into: TensorInfo };

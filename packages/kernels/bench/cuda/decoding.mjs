@@ -1,7 +1,7 @@
-// Greedy decoding with a paged cache: one captured iteration, replayed token by token, each feeding the next on the device; positions, slots and
-// lengths advance there too.
+// Greedy decoding with a paged cache: one captured iteration, replayed token by token. Ids, positions, slots and lengths are variables, which the iteration
+// itself moves on.
 import * as tf from '@tensorflow/tfjs-core';
-import { capture, createPagedCache, decoderStep, embedding, increment, sampleTokens } from '../../dist/index.js';
+import { capture, createPagedCache, decoderStep, sampleTokens } from '../../dist/index.js';
 
 const blockSize = 16;
 const epsilon = 1e-5;
@@ -34,7 +34,7 @@ export function createDecoding({ weights }, preset, { batch, prompt, tokens }) {
     uniforms: tf.fill([batch], 0),
   };
 
-  const counters = (value) =>
+  const numbers = (value) =>
     tf.tidy(() =>
       tf.variable(
         tf.tensor1d(
@@ -44,9 +44,10 @@ export function createDecoding({ weights }, preset, { batch, prompt, tokens }) {
         false,
       ),
     );
-  const positions = counters(() => prompt);
-  const slots = counters((i) => i * blocksEach * blockSize + prompt);
-  const contextLengths = counters(() => prompt + 1);
+  const positions = numbers(() => prompt);
+  const slots = numbers((i) => i * blocksEach * blockSize + prompt);
+  const contextLengths = numbers(() => prompt + 1);
+  const ids = numbers((i) => (i * 7919) % preset.vocabulary);
 
   const { cumulativeQueryLengths, blockTables } = constants;
   const sequences = { positions, slots, contextLengths, blockTables, cumulativeQueryLengths };
@@ -56,29 +57,21 @@ export function createDecoding({ weights }, preset, { batch, prompt, tokens }) {
     valueCache: caches[layer].valueCache,
   }));
   const model = { layers, finalNorm, head, inverseFrequencies };
-  const options = { ...shape, epsilon };
-  const iteration = (ids) => {
-    const logits = decoderStep(embedding(table, ids), model, sequences, options);
-    const sampled = sampleTokens(logits, constants);
-    increment([positions, slots, contextLengths]);
-    return [sampled.ids];
+  const options = { ...shape, epsilon, advance: true };
+  const iteration = () => {
+    const logits = decoderStep({ table, ids }, model, sequences, options);
+    return [sampleTokens(logits, constants, ids).logProbabilities];
   };
-
-  let ids = tf.tensor1d(
-    integers(batch, (i) => (i * 7919) % preset.vocabulary),
-    'int32',
-  );
-  const first = ids;
-  const captured = capture(iteration, [ids]);
+  const captured = capture(iteration, []);
 
   return {
     /** So many tokens further, each sequence. */
     advance(count) {
-      for (let i = 0; i < count; i++) [ids] = captured.run(ids);
+      for (let i = 0; i < count; i++) captured.run();
     },
     dispose() {
       captured.dispose();
-      tf.dispose([first, positions, slots, contextLengths, ...Object.values(constants)]);
+      tf.dispose([ids, positions, slots, contextLengths, ...Object.values(constants)]);
       for (const cache of caches) cache.dispose();
     },
   };

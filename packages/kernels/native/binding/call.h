@@ -37,7 +37,7 @@ class Call {
   std::size_t array_floats_length(std::size_t index, std::size_t element) const;
 
  private:
-  static constexpr std::size_t kMaximum = 24;
+  static constexpr std::size_t kMaximum = 28;
   void* typed(napi_value array, napi_typedarray_type type, std::size_t count, const std::string& name) const;
 
   napi_env env_;

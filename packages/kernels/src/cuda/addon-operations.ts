@@ -217,7 +217,10 @@ export interface FusedOperations {
 
   /** Whether `decoderStep` has a kernel for these sizes. */
   decoderStepTakes(...sizes: DecoderStepSizes): boolean;
-  /** `layers`: eight handles a layer, in the order of `decoderStepLayerInputs`; all of bfloat16 but the norms, which share a type, and the logits. */
+  /**
+   * `layers`: eight handles a layer, in the order of `decoderStepLayerInputs`; all of bfloat16 but the norms, which share a type, the logits, and the table.
+   * Either the stream or table and ids are 0.
+   */
   decoderStep(
     ...all: [
       ...sizes: DecoderStepSizes,
@@ -231,6 +234,10 @@ export interface FusedOperations {
       contextLengths: Handle,
       blockTables: Handle,
       logits: Handle,
+      table: Handle,
+      tableRows: number,
+      ids: Handle,
+      advance: boolean,
     ]
   ): void;
 
@@ -308,6 +315,7 @@ export interface FusedOperations {
     uniforms: Handle,
     ids: Handle,
     logProbabilities: Handle,
+    into: Handle,
   ): void;
 }
 

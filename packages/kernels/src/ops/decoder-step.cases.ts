@@ -21,8 +21,16 @@ interface Sizes {
   vocabulary: number;
 }
 
-/** Blocks are handed out from the end of the pool, alternating between sequences; positions run ahead of the contexts, as after a prompt that was cut. */
-function stepCase(contexts: number[], sizes: Sizes, options: DecoderStepOptions): OperationCase<DecoderStepOptions> {
+/**
+ * Blocks are handed out from the end of the pool, alternating between sequences; positions run ahead of the contexts, as after a prompt that was cut. With
+ * ids the tokens are rows of a table of nine.
+ */
+function stepCase(
+  contexts: number[],
+  sizes: Sizes,
+  options: DecoderStepOptions,
+  ids?: number[],
+): OperationCase<DecoderStepOptions> {
   const { layers, width, inner, vocabulary } = sizes;
   const { queryHeads, keyValueHeads, headDimension, blockSize } = options;
   const blocksOf = contexts.map((context) => Math.ceil(context / blockSize));
@@ -44,7 +52,9 @@ function stepCase(contexts: number[], sizes: Sizes, options: DecoderStepOptions)
   const matrix = (rows: number, columns: number): HostTensor => normal([rows, columns], seed++, 1 / Math.sqrt(columns));
   const norm = (): HostTensor => normal([width], seed++, 0.2, 1);
   const inputs: CaseInputs = {
-    stream: normal([contexts.length, width], 1),
+    ...(ids === undefined
+      ? { stream: normal([contexts.length, width], 1) }
+      : { table: normal([9, width], 1), ids: integers([ids.length], ids) }),
     positions: integers(
       [contexts.length],
       contexts.map((context) => context + 2),
@@ -75,7 +85,9 @@ function stepCase(contexts: number[], sizes: Sizes, options: DecoderStepOptions)
   return {
     name:
       `contexts ${contexts.join(', ')}; ${layers} layers of ${width} and ${inner}, V ${vocabulary}, ` +
-      `${queryHeads}/${keyValueHeads} heads of ${headDimension}, blocks of ${blockSize}`,
+      `${queryHeads}/${keyValueHeads} heads of ${headDimension}, blocks of ${blockSize}` +
+      (ids === undefined ? '' : `, rows ${ids.join(', ')} of a table`) +
+      (options.advance ? ', advancing' : ''),
     inputs,
     attributes: options,
   };
@@ -95,12 +107,13 @@ function modelOf(inputs: CaseTensors): DecoderStepModel {
   return { layers, finalNorm, head, inverseFrequencies };
 }
 
-/** Logits, then keys and values of every layer. */
+/** Logits, then keys and values of every layer, then the counters that advance. */
 function reference(inputs: CaseInputs, options: DecoderStepOptions): Float64Array[] {
   const { queryHeads, keyValueHeads, headDimension, blockSize, epsilon, attentionScaling } = options;
   const { positions, inverseFrequencies, slots, contextLengths, blockTables } = inputs;
   const scale = options.scale ?? 1 / Math.sqrt(headDimension);
-  const [rows, width] = inputs.stream.shape;
+  const { table, ids } = inputs;
+  const [rows, width] = [positions.shape[0], inputs.finalNorm.shape[0]];
   const [attendedWidth, cached] = [queryHeads * headDimension, keyValueHeads * headDimension];
   const of = (shape: number[], values: Float64Array): HostTensor => ({ shape, dtype: 'float32', values });
   const plus = (a: HostTensor, b: Float64Array): HostTensor => ({
@@ -110,11 +123,12 @@ function reference(inputs: CaseInputs, options: DecoderStepOptions): Float64Arra
   const normalized = (x: HostTensor, norm: HostTensor): HostTensor =>
     of([rows, width], referenceRmsNorm(x, norm, epsilon));
   const caches: Float64Array[] = [];
-  let stream = inputs.stream;
+  const row = (id: number): number[] => [...table.values.subarray(id * width, (id + 1) * width)];
+  let stream = inputs.stream ?? of([rows, width], Float64Array.from([...ids.values].flatMap(row)));
   for (let layer = 0; layer < layersOf(inputs); layer++) {
     const own = Object.fromEntries(decoderStepLayerInputs.map((name) => [name, inputs[`${name}${layer}`]]));
-    const row = attendedWidth + 2 * cached;
-    const projected = of([rows, row], referenceLinear(normalized(stream, own.attentionNorm), own.qkv));
+    const rowWidth = attendedWidth + 2 * cached;
+    const projected = of([rows, rowWidth], referenceLinear(normalized(stream, own.attentionNorm), own.qkv));
     const rotatedHeads = queryHeads + keyValueHeads;
     const qkv = referenceRope(projected, positions, inverseFrequencies, {
       rotatedHeads,
@@ -124,7 +138,7 @@ function reference(inputs: CaseInputs, options: DecoderStepOptions): Float64Arra
     const [keys, values] = [own.keyCache, own.valueCache].map((cache, which) => {
       const changed = Float64Array.from(cache.values);
       slots.values.forEach((slot, n) => {
-        const from = n * row + attendedWidth + which * cached;
+        const from = n * rowWidth + attendedWidth + which * cached;
         changed.set(qkv.subarray(from, from + cached), slot * cached);
       });
       return changed;
@@ -137,7 +151,10 @@ function reference(inputs: CaseInputs, options: DecoderStepOptions): Float64Arra
         const at = (position: number): number =>
           blockTables.values[sequence * blockTables.shape[1] + Math.floor(position / blockSize)] * blockSize +
           (position % blockSize);
-        const query = qkv.subarray(sequence * row + head * headDimension, sequence * row + (head + 1) * headDimension);
+        const query = qkv.subarray(
+          sequence * rowWidth + head * headDimension,
+          sequence * rowWidth + (head + 1) * headDimension,
+        );
         const mixed = referenceQuery(
           query,
           context,
@@ -153,7 +170,12 @@ function reference(inputs: CaseInputs, options: DecoderStepOptions): Float64Arra
     const activation = referenceSwiglu(referenceLinear(normalized(middle, own.feedForwardNorm), own.gateUp), inner);
     stream = plus(middle, referenceLinear(of([rows, inner], activation), own.down));
   }
-  return [referenceLinear(normalized(stream, inputs.finalNorm), inputs.head), ...caches];
+  const counters = options.advance ? [positions, slots, contextLengths] : [];
+  return [
+    referenceLinear(normalized(stream, inputs.finalNorm), inputs.head),
+    ...caches,
+    ...counters.map(({ values }) => Float64Array.from(values, (value) => value + 1)),
+  ];
 }
 
 const small: DecoderStepOptions = { queryHeads: 2, keyValueHeads: 1, headDimension: 4, blockSize: 4, epsilon: 0.01 };
@@ -189,6 +211,9 @@ export const decoderStepOperation = declareOperation<DecoderStepOptions>({
       { layers: 1, width: 64, inner: 64, vocabulary: 24 },
       { ...heads64, keyValueHeads: 2, headDimension: 128 },
     ),
+    stepCase([5, 9], { layers: 2, width: 16, inner: 24, vocabulary: 20 }, { ...small, advance: true }, [8, 0]),
+    stepCase([7, 150], { layers: 2, width: 64, inner: 72, vocabulary: 40 }, { ...heads64, advance: true }, [3, 3]),
+    stepCase([401], { layers: 1, width: 64, inner: 64, vocabulary: 24 }, heads64, [4]),
   ],
   benchmark: () =>
     stepCase(
@@ -198,9 +223,14 @@ export const decoderStepOperation = declareOperation<DecoderStepOptions>({
     ),
   run: (inputs, options) => {
     const model = modelOf(inputs);
-    const { positions, slots, contextLengths, blockTables } = inputs;
-    const logits = decoderStep(inputs.stream, model, { positions, slots, contextLengths, blockTables }, options);
-    return [logits, ...model.layers.flatMap(({ keyCache, valueCache }) => [keyCache, valueCache])];
+    const { table, ids, blockTables } = inputs;
+    const counter = (given: Tensor): Tensor =>
+      options.advance ? variable(tensor(given.dataSync().slice(), given.shape, 'int32'), false) : given;
+    const [positions, slots, contextLengths] = [inputs.positions, inputs.slots, inputs.contextLengths].map(counter);
+    const sequences = { positions, slots, contextLengths, blockTables };
+    const logits = decoderStep(inputs.stream ?? { table, ids }, model, sequences, options);
+    const counters = options.advance ? [positions, slots, contextLengths] : [];
+    return [logits, ...model.layers.flatMap(({ keyCache, valueCache }) => [keyCache, valueCache]), ...counters];
   },
   reference,
   failures: [
@@ -218,6 +248,8 @@ export const decoderStepOperation = declareOperation<DecoderStepOptions>({
       code: 'OUT_OF_RANGE',
       readsValues: true,
     },
+    { name: 'an id outside the table', call: () => step({ id: 4 }), code: 'OUT_OF_RANGE', readsValues: true },
+    { name: 'tensors that are to advance', call: () => step({}, { advance: true }), code: 'WRONG_OPTION' },
     { name: 'no layers', call: () => step({ layers: 0 }), code: 'WRONG_OPTION' },
     { name: 'a weight of another width', call: () => step({ width: 9 }), code: 'WRONG_SHAPE' },
     { name: 'an odd head', call: () => step({}, { headDimension: 3 }), code: 'WRONG_OPTION' },
@@ -228,7 +260,7 @@ export const decoderStepOperation = declareOperation<DecoderStepOptions>({
 
 /** One token of one sequence over caches of three blocks of four rows, with one thing wrong. */
 function step(
-  { slot = 1, context = 6, blocks = [2, 0], layers = 1, width = 8 },
+  { slot = 1, context = 6, blocks = [2, 0], layers = 1, width = 8, id = -1 },
   options: Partial<DecoderStepOptions> = {},
 ): void {
   const layer = {
@@ -254,7 +286,8 @@ function step(
     blockTables: tensor2d([blocks], [1, 2], 'int32'),
   };
   try {
-    decoderStep(zeros([1, 8]), model, sequences, { ...small, ...options });
+    const tokens = id < 0 ? zeros([1, 8]) : { table: zeros([4, 8]), ids: tensor1d([id], 'int32') };
+    decoderStep(tokens, model, sequences, { ...small, ...options });
   } finally {
     layer.keyCache.dispose();
     layer.valueCache.dispose();

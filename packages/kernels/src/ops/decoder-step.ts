@@ -1,16 +1,18 @@
 /**
- * A decoding step of a Llama-style decoder: one new token each of several sequences, from the embedded tokens to the logits.
+ * A decoding step of a Llama-style decoder: one new token each of several sequences, from the tokens to the logits.
  *
  * Cost: reads every weight and each sequence's cached keys and values once. One launch where the backend has a kernel that takes the sizes (few
  * sequences, in bfloat16), else the operations one after the other; the results agree up to rounding.
  */
-import { range, type Tensor, type Tensor2D, tidy, type Variable } from '@tensorflow/tfjs-core';
+import { range, type Tensor, type Tensor2D, tidy, Variable } from '@tensorflow/tfjs-core';
 import { decoderStepLayerInputs, XgDecoderStep, type XgDecoderStepAttrs } from '../kernel-names';
 import { KernelsError } from '../kernels-error';
-import { checkInteger, checkNumber, checkTensors } from './check-tensors';
+import { type ArgumentSpecification, checkInteger, checkNumber, checkTensors } from './check-tensors';
 import { checkCumulativeLengths, checkIdRange } from './check-values';
 import { type AttentionShape, checkAttentionShape, qkvWidth } from './grouped-query-attention';
 import { isHostBackend } from './host-memory';
+import { embedding } from './embedding';
+import { increment } from './increment';
 import { linear } from './linear';
 import { checkTables, pagedAttention, type PagedSequences } from './paged-attention';
 import { refuseRecording } from './paged-cache';
@@ -50,7 +52,15 @@ export interface DecoderStepModel {
   inverseFrequencies: Tensor;
 }
 
-/** Where the new tokens belong, int32. */
+/** The new tokens as rows of a table, which are looked up on the way. */
+export interface DecoderStepTokens {
+  /** float32 [T, D] */
+  table: Tensor;
+  /** int32 [N], 0 ≤ id < T. */
+  ids: Tensor;
+}
+
+/** Where the new tokens belong, int32. Variables where the sequences advance. */
 export interface DecoderStepSequences {
   /** [N], for the rotary positions. */
   positions: Tensor;
@@ -72,6 +82,11 @@ export interface DecoderStepOptions extends AttentionShape {
   attentionScaling?: number;
   /** As in `linear`, of the logits. Default false. */
   float32Output?: boolean;
+  /**
+   * Afterwards positions, slots and contextLengths are one more, as by `increment`: the next step's, as long as a sequence's rows of the caches follow
+   * each other. Default false.
+   */
+  advance?: boolean;
 }
 
 /**
@@ -79,18 +94,18 @@ export interface DecoderStepOptions extends AttentionShape {
  * for every layer `rmsNorm`, `linear` (qkv), `ropeAppend`, `pagedAttention`, `linear` (output) added to the stream, and `residualFeedForward`; then
  * `rmsNorm` and `linear` (head).
  *
- * stream float32 [N, D], the embedded tokens → float32 [N, V]. No two rows may name one slot. Inference only.
+ * tokens: float32 [N, D], embedded already, or ids and their table → float32 [N, V]. No two rows may name one slot. Inference only.
  *
  * @throws KernelsError WRONG_SHAPE, WRONG_DTYPE, WRONG_OPTION, OUT_OF_RANGE, NO_GRADIENT (inside a differentiated function)
  */
 export function decoderStep(
-  stream: Tensor,
+  tokens: Tensor | DecoderStepTokens,
   model: DecoderStepModel,
   sequences: DecoderStepSequences,
   options: DecoderStepOptions,
 ): Tensor2D {
   const shape = checkAttentionShape('decoderStep', options);
-  const { blockSize, epsilon, attentionScaling = 1, float32Output = false } = options;
+  const { blockSize, epsilon, attentionScaling = 1, float32Output = false, advance = false } = options;
   checkInteger('decoderStep', 'blockSize', blockSize, 1);
   checkNumber('decoderStep', 'epsilon', epsilon, { minimum: 0 });
   checkNumber('decoderStep', 'attentionScaling', attentionScaling);
@@ -109,8 +124,10 @@ export function decoderStep(
       },
     );
   }
-  const { N, rows } = checkModel(stream, model, sequences, shape);
+  const { N, rows, T } = checkModel(tokens, model, sequences, shape);
+  if (!isStream(tokens)) checkIdRange('decoderStep', 'ids', tokens.ids, T);
   checkIdRange('decoderStep', 'slots', sequences.slots, rows);
+  const counters = advance ? countersOf(sequences) : [];
   const paged = (): PagedSequences => ({
     contextLengths: sequences.contextLengths,
     blockTables: sequences.blockTables,
@@ -127,15 +144,16 @@ export function decoderStep(
     epsilon,
     attentionScaling,
     float32Output,
+    advance,
     layers: model.layers.length,
   };
   if (hasKernel(XgDecoderStep)) {
-    const [logits] = runKernel(XgDecoderStep, kernelInputs(stream, model, sequences), attributes);
+    const [logits] = runKernel(XgDecoderStep, kernelInputs(tokens, model, sequences), attributes);
     if (logits !== undefined) return logits as Tensor2D;
   }
-  return tidy(() => {
+  const result = tidy(() => {
     const pagedSequences = paged();
-    let passed = stream as Tensor2D;
+    let passed = isStream(tokens) ? (tokens as Tensor2D) : embedding(tokens.table, tokens.ids);
     for (const layer of model.layers) {
       const { product, residual } = residualRmsNormLinear(passed, layer.attentionNorm, layer.qkv, { epsilon });
       const { keyCache, valueCache } = layer;
@@ -149,18 +167,37 @@ export function decoderStep(
     if (!float32Output) return rmsNormLinear(passed, model.finalNorm, model.head, { epsilon });
     return linear(rmsNorm(passed, model.finalNorm, { epsilon }), model.head, { float32Output });
   });
+  increment(counters);
+  return result;
+}
+
+const isStream = (tokens: Tensor | Partial<DecoderStepTokens> | undefined): tokens is Tensor =>
+  (tokens as Partial<DecoderStepTokens> | undefined)?.table === undefined;
+
+function countersOf({ positions, slots, contextLengths }: DecoderStepSequences): Variable[] {
+  const counters = { positions, slots, contextLengths };
+  for (const [name, counter] of Object.entries(counters)) {
+    if (counter instanceof Variable) continue;
+    throw new KernelsError('WRONG_OPTION', `decoderStep: ${name} must be a variable where sequences advance.`, {
+      remedy: 'Pass a tf.variable, or leave out advance.',
+    });
+  }
+  return Object.values(counters) as Variable[];
 }
 
 function checkModel(
-  stream: Tensor,
+  tokens: Tensor | DecoderStepTokens,
   { layers, finalNorm, head, inverseFrequencies }: DecoderStepModel,
   { positions, slots, contextLengths, blockTables, cumulativeQueryLengths }: DecoderStepSequences,
   shape: Required<AttentionShape>,
 ): Record<string, number> {
   const [qkvRows, attended] = [qkvWidth(shape), shape.queryHeads * shape.headDimension];
   const cached = shape.keyValueHeads * shape.headDimension;
+  const given: Record<string, ArgumentSpecification> = isStream(tokens)
+    ? { tokens: [tokens, 'float32', ['N', 'D']] }
+    : { table: [tokens.table, 'float32', ['T', 'D']], ids: [tokens.ids, 'int32', ['N']] };
   const sizes = checkTensors('decoderStep', {
-    stream: [stream, 'float32', ['N', 'D']],
+    ...given,
     positions: [positions, 'int32', ['N']],
     slots: [slots, 'int32', ['N']],
     contextLengths: [contextLengths, 'int32', ['N']],
@@ -192,12 +229,12 @@ function checkModel(
 }
 
 function kernelInputs(
-  stream: Tensor,
+  tokens: Tensor | DecoderStepTokens,
   { layers, finalNorm, head, inverseFrequencies }: DecoderStepModel,
   { positions, slots, contextLengths, blockTables }: DecoderStepSequences,
 ): Record<string, Tensor> {
   const inputs: Record<string, Tensor> = {
-    stream,
+    ...(isStream(tokens) ? { stream: tokens } : { table: tokens.table, ids: tokens.ids }),
     finalNorm,
     head,
     inverseFrequencies,

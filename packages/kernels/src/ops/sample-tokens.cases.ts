@@ -1,12 +1,7 @@
-import { tensor1d, zeros } from '@tensorflow/tfjs-core';
+import { tensor1d, variable, type Variable, zeros } from '@tensorflow/tfjs-core';
 import { floats, type HostTensor, integers, normal, seededUniform } from '../conformance/host-tensor';
-import {
-  type CaseInputs,
-  declareOperation,
-  type NoAttributes,
-  type OperationCase,
-} from '../conformance/operation-declaration';
-import { XgSampleTokens } from '../kernel-names';
+import { type CaseInputs, declareOperation, type OperationCase } from '../conformance/operation-declaration';
+import { XgSampleTokens, XgSampleTokensInto } from '../kernel-names';
 import { sampleTokens } from './sample-tokens';
 
 interface Row {
@@ -17,7 +12,12 @@ interface Row {
   uniform?: number;
 }
 
-function sampleCase(name: string, logits: HostTensor, rows: Row[]): OperationCase<NoAttributes> {
+interface Attributes {
+  /** A variable takes the ids as well. */
+  into: boolean;
+}
+
+function sampleCase(name: string, logits: HostTensor, rows: Row[], into = false): OperationCase<Attributes> {
   const column = (value: (row: Row) => number): number[] => rows.map(value);
   const size = [rows.length];
   return {
@@ -45,7 +45,7 @@ function sampleCase(name: string, logits: HostTensor, rows: Row[]): OperationCas
         column(({ uniform = 0.5 }) => uniform),
       ),
     },
-    attributes: {},
+    attributes: { into },
   };
 }
 
@@ -86,7 +86,10 @@ function referenceRow(logits: ArrayLike<number>, row: Required<Row>): [number, n
   return chosen(survivors[survivors.length - 1].id);
 }
 
-function reference({ logits, temperature, topK, topP, minP, uniforms: draws }: CaseInputs): Float64Array[] {
+function reference(
+  { logits, temperature, topK, topP, minP, uniforms: draws }: CaseInputs,
+  { into }: Attributes,
+): Float64Array[] {
   const [rows, columns] = logits.shape;
   const results = Array.from({ length: rows }, (_, row) =>
     referenceRow(logits.values.slice(row * columns, (row + 1) * columns), {
@@ -97,15 +100,17 @@ function reference({ logits, temperature, topK, topP, minP, uniforms: draws }: C
       uniform: draws.values[row],
     }),
   );
-  return [Float64Array.from(results, ([id]) => id), Float64Array.from(results, ([, logProbability]) => logProbability)];
+  const ids = Float64Array.from(results, ([id]) => id);
+  const logProbabilities = Float64Array.from(results, ([, logProbability]) => logProbability);
+  return into ? [ids, logProbabilities, ids] : [ids, logProbabilities];
 }
 
 const draws = (count: number, seed: number, row: Row): Row[] =>
   uniforms(count, seed).map((uniform) => ({ ...row, uniform }));
 
-export const sampleTokensOperation = declareOperation<NoAttributes>({
+export const sampleTokensOperation = declareOperation<Attributes>({
   operation: 'sampleTokens',
-  kernels: [XgSampleTokens],
+  kernels: [XgSampleTokens, XgSampleTokensInto],
   differentiable: [],
   usesMatmulPrecision: false,
   cases: [
@@ -140,11 +145,14 @@ export const sampleTokensOperation = declareOperation<NoAttributes>({
       { uniform: 0 },
       { uniform: 0.99 },
     ]),
+    sampleCase('into a variable', normal([4, 50], 21, 2), [{ temperature: 0 }, ...draws(3, 22, { topK: 9 })], true),
   ],
   benchmark: () => sampleCase('batch', normal([16, 8192], 1, 2), draws(16, 2, { temperature: 0.8, topP: 0.95 })),
-  run: ({ logits, temperature, topK, topP, minP, uniforms: drawn }) => {
-    const { ids, logProbabilities } = sampleTokens(logits, { temperature, topK, topP, minP, uniforms: drawn });
-    return [ids, logProbabilities];
+  run: ({ logits, temperature, topK, topP, minP, uniforms: drawn }, { into }) => {
+    const options = { temperature, topK, topP, minP, uniforms: drawn };
+    const variables = into ? [variable(tensor1d(new Int32Array(logits.shape[0]), 'int32'), false)] : [];
+    const { ids, logProbabilities } = sampleTokens(logits, options, variables[0]);
+    return [ids, logProbabilities, ...variables];
   },
   reference,
   failures: [
@@ -173,6 +181,18 @@ export const sampleTokensOperation = declareOperation<NoAttributes>({
       code: 'WRONG_SHAPE',
     },
     {
+      name: 'a variable for another batch',
+      call: () => {
+        const into = variable(tensor1d([0, 0], 'int32'), false);
+        try {
+          sample({}, into);
+        } finally {
+          into.dispose();
+        }
+      },
+      code: 'WRONG_SHAPE',
+    },
+    {
       name: 'an empty vocabulary',
       call: () => {
         const one = tensor1d([1]);
@@ -189,12 +209,13 @@ export const sampleTokensOperation = declareOperation<NoAttributes>({
   ],
 });
 
-function sample({ temperature = 1, topK = 0, topP = 1, minP = 0, uniform = 0.5 }: Row): void {
-  sampleTokens(zeros([1, 3]), {
+function sample({ temperature = 1, topK = 0, topP = 1, minP = 0, uniform = 0.5 }: Row, into?: Variable): void {
+  const options = {
     temperature: tensor1d([temperature]),
     topK: tensor1d([topK], 'int32'),
     topP: tensor1d([topP]),
     minP: tensor1d([minP]),
     uniforms: tensor1d([uniform]),
-  });
+  };
+  sampleTokens(zeros([1, 3]), options, into);
 }

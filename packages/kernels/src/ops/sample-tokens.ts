@@ -3,8 +3,8 @@
  *
  * Cost: O(V) a row, and a sort where topK or topP is on. Composed: on the host, in float64; the logits are read once.
  */
-import { type Tensor, tensor1d, type Tensor1D } from '@tensorflow/tfjs-core';
-import { XgSampleTokens } from '../kernel-names';
+import { type Tensor, tensor1d, type Tensor1D, type Variable } from '@tensorflow/tfjs-core';
+import { XgSampleTokens, XgSampleTokensInto } from '../kernel-names';
 import { checkTensors } from './check-tensors';
 import { KernelsError } from '../kernels-error';
 import { isHostBackend, readValues } from './host-memory';
@@ -38,11 +38,12 @@ export interface SampledTokens {
  * before it (out of those topK) is < topP, and if p ≥ minP · largest p. The draw walks those that stay by rising id and takes the first whose running sum
  * exceeds uniform · their total.
  *
- * logits float32 [B,V], finite or −Infinity. Inference only.
+ * logits float32 [B,V], finite or −Infinity. `into`, int32 [B], takes the ids as well: in place where the backend can (it must be the only owner of
+ * its data), so that a captured step finds there what it drew last. Inference only.
  *
  * @throws KernelsError WRONG_SHAPE, WRONG_DTYPE, OUT_OF_RANGE, NO_GRADIENT (inside a differentiated function)
  */
-export function sampleTokens(logits: Tensor, options: SamplingTensors): SampledTokens {
+export function sampleTokens(logits: Tensor, options: SamplingTensors, into?: Variable): SampledTokens {
   refuseRecording('sampleTokens');
   const { temperature, topK, topP, minP, uniforms } = options;
   const { V } = checkTensors('sampleTokens', {
@@ -52,6 +53,7 @@ export function sampleTokens(logits: Tensor, options: SamplingTensors): SampledT
     topP: [topP, 'float32', ['B']],
     minP: [minP, 'float32', ['B']],
     uniforms: [uniforms, 'float32', ['B']],
+    ...(into === undefined ? {} : { into: [into, 'int32', ['B']] }),
   });
   if (V === 0) throw new KernelsError('WRONG_SHAPE', 'sampleTokens: logits has no columns.', { value: 0 });
   checkRange('temperature', temperature, (value) => value >= 0 && value < Infinity, '≥ 0');
@@ -59,11 +61,17 @@ export function sampleTokens(logits: Tensor, options: SamplingTensors): SampledT
   checkRange('topP', topP, (value) => value > 0 && value <= 1, 'in (0, 1]');
   checkRange('minP', minP, (value) => value >= 0 && value <= 1, 'in [0, 1]');
   checkRange('uniforms', uniforms, (value) => value >= 0 && value < 1, 'in [0, 1)');
-  if (hasKernel(XgSampleTokens)) {
-    const [ids, logProbabilities] = runKernel(XgSampleTokens, { logits, temperature, topK, topP, minP, uniforms });
-    return { ids: ids as Tensor1D, logProbabilities: logProbabilities as Tensor1D };
+  const inputs = { logits, temperature, topK, topP, minP, uniforms };
+  const named = ([ids, logProbabilities]: Tensor[]): SampledTokens => ({
+    ids: ids as Tensor1D,
+    logProbabilities: logProbabilities as Tensor1D,
+  });
+  if (into !== undefined && hasKernel(XgSampleTokensInto)) {
+    return named(runKernel(XgSampleTokensInto, { ...inputs, into }));
   }
-  return sampleOnHost(logits, options);
+  const sampled = hasKernel(XgSampleTokens) ? named(runKernel(XgSampleTokens, inputs)) : sampleOnHost(logits, options);
+  into?.assign(sampled.ids);
+  return sampled;
 }
 
 function checkRange(name: string, tensor: Tensor, valid: (value: number) => boolean, range: string): void {

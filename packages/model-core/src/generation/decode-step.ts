@@ -6,7 +6,7 @@
  * then. Cost: reads the weights once, whatever B, and each sequence's cached keys and values.
  */
 import type * as tf from '@tensorflow/tfjs-core';
-import { decoderStep, embedding, sampleTokens, type SamplingTensors } from '@xgen-small/kernels';
+import { decoderStep, sampleTokens, type SamplingTensors } from '@xgen-small/kernels';
 import type { CausalLanguageModel } from '../model/causal-language-model.js';
 import type { PagedCache, PagedRows } from './paged-cache.js';
 import type { SampledRows } from './sample.js';
@@ -41,5 +41,6 @@ function decoderLogits(
   const { table, finalNorm, blocks } = model.weights;
   const layers = blocks.map((block, layer) => ({ ...block, ...cache.layers[layer] }));
   const options = { ...cache.layers[0].shape, epsilon: config.rmsNormEpsilon, attentionScaling, float32Output: true };
-  return decoderStep(embedding(table, inputs.ids), { layers, finalNorm, head, inverseFrequencies }, inputs, options);
+  const tokens = { table, ids: inputs.ids };
+  return decoderStep(tokens, { layers, finalNorm, head, inverseFrequencies }, inputs, options);
 }

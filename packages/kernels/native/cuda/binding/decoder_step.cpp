@@ -43,8 +43,9 @@ const void* weight(const Array& array) {
 
 napi_value decoderStepTakes(const DeviceCall& call) { return make_boolean(call.env(), decoder_step_takes(sizes_of(call))); }
 
-// After the sizes: the layers' arrays (attention norm, qkv, output, feed-forward norm, gate and up, down, keys, values of one layer after the other),
-// stream, final norm, head, positions, slots, inverse frequencies, context lengths, block tables, logits.
+// After the sizes: the layers' arrays (attention norm, qkv, output, feed-forward norm, gate and up, down, keys, values of one layer after the other), stream,
+// final norm, head, positions, slots, inverse frequencies, context lengths, block tables, logits, a table, its rows, ids, whether sequences advance. With a
+// table and ids there is no stream.
 napi_value decoderStep(const DeviceCall& call) {
   Context& context = call.context();
   DecoderStep step = sizes_of(call);
@@ -65,7 +66,17 @@ napi_value decoderStep(const DeviceCall& call) {
                       const_cast<void*>(weight(arrays[6])), const_cast<void*>(weight(arrays[7]))});
   }
   step.layers = layers.data();
-  step.stream = weight(call.floating(15, product(step.rows, width)));
+  if (call.absent(15) == call.absent(24)) throw Error("INVALID_ARGUMENT", "A decoding step starts from a stream, or from a table and ids.");
+  if (call.absent(24)) {
+    step.stream = weight(call.floating(15, product(step.rows, width)));
+  } else {
+    step.table_rows = call.size(25);
+    const Array table = call.floating(24, product(step.table_rows, width));
+    step.table = table.data;
+    step.table_type = table.type;
+    step.ids = call.int32(26, step.rows);
+  }
+  step.advance = call.boolean(27);
   step.final_norm = final_norm.data;
   step.head = weight(call.floating(17, product(step.vocabulary, width)));
   step.positions = call.int32(18, step.rows);
@@ -75,7 +86,8 @@ napi_value decoderStep(const DeviceCall& call) {
   step.block_tables = call.int32(22, product(step.rows, step.max_blocks));
   step.logits = call.floating(23, product(step.rows, step.vocabulary));
   const Workspace workspace(context, decoder_step_workspace_bytes(step));
-  decoder_step(call.stream(), step, workspace.data(), context.arrivals(), context.flag(Checked::cache_append), context.flag(Checked::paged_attention));
+  decoder_step(call.stream(), step, workspace.data(), context.arrivals(),
+               {context.flag(Checked::embedding), context.flag(Checked::cache_append), context.flag(Checked::paged_attention)});
   return nullptr;
 }
 

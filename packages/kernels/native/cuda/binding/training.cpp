@@ -128,14 +128,15 @@ napi_value globalNorm(const DeviceCall& call) {
   return nullptr;
 }
 
+// The last argument may be absent: what takes the ids as well.
 napi_value sampleTokens(const DeviceCall& call) {
   const std::size_t rows = call.size(0), vocabulary = call.size(1);
   if (vocabulary == 0) throw Error("INVALID_ARGUMENT", "There are no logits to draw from.");
   const Workspace workspace(call.context(), sample_tokens_workspace_bytes(rows, vocabulary));
   const SamplingOptions options = {call.float32(3, rows), call.int32(4, rows), call.float32(5, rows), call.float32(6, rows),
                                    call.float32(7, rows)};
-  sample_tokens(call.stream(), call.floating(2, product(rows, vocabulary)), options, call.int32(8, rows), call.float32(9, rows), rows,
-                vocabulary, workspace.data());
+  const SampledTokens sampled = {call.int32(8, rows), call.absent(10) ? nullptr : call.int32(10, rows), call.float32(9, rows)};
+  sample_tokens(call.stream(), call.floating(2, product(rows, vocabulary)), options, sampled, rows, vocabulary, workspace.data());
   return nullptr;
 }
 

@@ -117,7 +117,7 @@ struct Model {
 };
 
 // The logits; keys and values of the new tokens are written to `caches` [layer][keys, values].
-Values reference(const Model& model, const Kind& kind, const Batch& batch, Values x, const Tensor& positions, std::vector<Values>& caches) {
+Values reference(const Model& model, const Kind& kind, const Batch& batch, Values x, const Values& positions, std::vector<Values>& caches) {
   const AttentionShape& shape = kind.shape;
   const std::size_t rows = batch.contexts.size(), hd = shape.head_dimension, half = hd / 2, kv = shape.key_value_heads * hd, out_row = shape.query_heads * hd;
   for (std::size_t l = 0; l < kind.layers; l++) {
@@ -126,7 +126,7 @@ Values reference(const Model& model, const Kind& kind, const Batch& batch, Value
     for (std::size_t r = 0; r < rows; r++) {
       for (std::size_t h = 0; h < shape.query_heads + shape.key_value_heads; h++) {
         for (std::size_t i = 0; i < half; i++) {
-          const double angle = positions.at(r) * model.frequencies.at(i);
+          const double angle = positions[r] * model.frequencies.at(i);
           double &a = qkv[r * shape.row() + h * hd + i], &b = qkv[r * shape.row() + h * hd + half + i];
           const double first = a, second = b;
           a = (first * std::cos(angle) - second * std::sin(angle)) * kScaling;
@@ -166,29 +166,46 @@ Values reference(const Model& model, const Kind& kind, const Batch& batch, Value
 }
 
 struct Run {
-  Tensor stream, positions, logits, counters;
+  Tensor stream, positions, slots, contexts, logits, counters;
 };
+// What the step begins with: a stream, or rows of a table, given by ids, which may be none of its rows; whether sequences advance.
+struct Start {
+  ElementType table = bf16;
+  std::vector<std::int32_t> ids;
+  bool advance = false;
+};
+constexpr std::size_t kTableRows = 11;
 
-Run run(Context& c, const Kind& kind, const Model& model, const Batch& batch) {
+Run run(Context& c, const Kind& kind, const Model& model, const Batch& batch, const Start& start) {
   const std::size_t rows = batch.contexts.size();
-  const Run result = {c.floats(rows * kind.width, bf16), c.integers(rows, 0, 20000), c.output(rows * kind.vocabulary, kind.logits_type),
-                      c.integers(std::vector<std::int32_t>(kPagedArrivals, 0))};
-  const Tensor slots = c.integers(batch.slots), contexts = c.integers(batch.contexts), tables = c.integers(batch.tables);
+  const bool embedded = !start.ids.empty();
+  const Tensor table = c.floats(kTableRows * kind.width, start.table), ids = c.integers(start.ids);
+  Run result = {c.floats(rows * kind.width, bf16), c.integers(rows, 0, 20000), c.integers(batch.slots), c.integers(batch.contexts),
+                c.output(rows * kind.vocabulary, kind.logits_type), c.integers(std::vector<std::int32_t>(kPagedArrivals, 0))};
+  for (std::size_t r = 0; r < start.ids.size(); r++) {
+    const std::int32_t id = start.ids[r];
+    for (std::size_t k = 0; k < kind.width; k++) {
+      const bool there = id >= 0 && static_cast<std::size_t>(id) < kTableRows;
+      write(result.stream.as<void>(), bf16, r * kind.width + k, there ? table.at(static_cast<std::size_t>(id) * kind.width + k) : 0);
+    }
+  }
+  const Tensor tables = c.integers(batch.tables);
   std::vector<DecoderLayer> layers;
   for (const Layer& l : model.layers) {
     layers.push_back({l.attention_norm.as<void>(), l.qkv.as<void>(), l.output.as<void>(), l.feed_forward_norm.as<void>(), l.gate_up.as<void>(), l.down.as<void>(),
                       l.keys.as<void>(), l.values.as<void>()});
   }
   const DecoderStep step = {rows, kind.width, kind.feed_forward, kind.vocabulary, kind.layers, layers.data(), kind.shape, kScaling, kEpsilon, kind.norm_type,
-                            result.stream.as<void>(), model.final_norm.as<void>(), model.head.as<void>(), result.logits, result.positions.as<std::int32_t>(),
-                            slots.as<std::int32_t>(), model.frequencies.as<float>(), contexts.as<std::int32_t>(), tables.as<std::int32_t>(), batch.max_blocks,
-                            kind.block_size, batch.blocks * kind.block_size};
+                            embedded ? nullptr : result.stream.as<void>(), table.as<void>(), start.table, kTableRows, ids.as<std::int32_t>(),
+                            model.final_norm.as<void>(), model.head.as<void>(), result.logits, result.positions.as<std::int32_t>(),
+                            result.slots.as<std::int32_t>(), model.frequencies.as<float>(), result.contexts.as<std::int32_t>(), tables.as<std::int32_t>(),
+                            batch.max_blocks, kind.block_size, batch.blocks * kind.block_size, start.advance};
   c.check(decoder_step_takes(step), "the step is not taken");
-  decoder_step(nullptr, step, c.workspace(decoder_step_workspace_bytes(step)), result.counters.as<std::uint32_t>(), c.error(), c.error());
+  decoder_step(nullptr, step, c.workspace(decoder_step_workspace_bytes(step)), result.counters.as<std::uint32_t>(), {c.error(), c.error(), c.error()});
   return result;
 }
 
-void step_case(Context& c, const Kind& kind, const std::vector<std::int32_t>& given) {
+void step_case(Context& c, const Kind& kind, const std::vector<std::int32_t>& given, const Start& start = {}) {
   const Batch batch(given, kind.block_size);
   const Model model(c, kind, batch);
   std::vector<Values> caches;
@@ -196,8 +213,15 @@ void step_case(Context& c, const Kind& kind, const std::vector<std::int32_t>& gi
     caches.push_back(l.keys.values());
     caches.push_back(l.values.values());
   }
-  const Run result = run(c, kind, model, batch);
-  const Values logits = reference(model, kind, batch, result.stream.values(), result.positions, caches);
+  const Run result = run(c, kind, model, batch, start);
+  const auto before = [&](const Tensor& counters) {
+    Values values = counters.values();
+    for (double& value : values) value -= start.advance ? 1 : 0;
+    return values;
+  };
+  const Values logits = reference(model, kind, batch, result.stream.values(), before(result.positions), caches);
+  c.check(before(result.slots) == Values(batch.slots.begin(), batch.slots.end()), "slots afterwards");
+  c.check(before(result.contexts) == Values(batch.contexts.begin(), batch.contexts.end()), "context lengths afterwards");
   c.close("logits", result.logits, logits, 1e-2);
   for (std::size_t l = 0; l < kind.layers; l++) {
     c.close("keys", model.layers[l].keys, caches[2 * l]);
@@ -209,12 +233,12 @@ void step_case(Context& c, const Kind& kind, const std::vector<std::int32_t>& gi
 
 // One thing wrong: told, and nothing outside the arrays is touched.
 template <class Break>
-void wrong_case(Context& c, DeviceError expected, Break change) {
+void wrong_case(Context& c, DeviceError expected, Break change, const Start& start = {}) {
   const Kind kind = {{2, 1, 64, 0.125f}, 64, 64, 32, 2, 4, f32, f32};
   Batch batch({9, 150}, kind.block_size);
   const Model model(c, kind, batch);
   change(batch);
-  const Run result = run(c, kind, model, batch);
+  const Run result = run(c, kind, model, batch, start);
   c.check(c.error_code() == expected, "the error flag is " + std::to_string(static_cast<int>(c.error_code())));
   c.equal("counters", result.counters, Values(kPagedArrivals, 0));
 }
@@ -232,6 +256,18 @@ const Register registrations[] = {
     {"decoder step: rows of several pieces, three rows", [](Context& c) { step_case(c, {{34, 2, 64, 0.125f}, 64, 2304, 16, 1, 16, f32, f32}, {20, 5, 9}); }},
     {"decoder step: more keys than are looked up at once", [](Context& c) { step_case(c, {{8, 8, 64, 0.125f}, 64, 64, 16, 1, 16, f32, f32}, {1100}); }},
     {"decoder step: products cut into several", [](Context& c) { step_case(c, {{2, 1, 64, 0.125f}, 64, 1200, 2500, 1, 16, f32, f32}, {9, 40}); }},
+    {"decoder step: rows of a table", [](Context& c) { step_case(c, {{2, 1, 64, 0.125f}, 64, 96, 40, 2, 4, f32, bf16}, {5}, {bf16, {7}}); }},
+    {"decoder step: rows of a float32 table, sequences advance",
+     [](Context& c) { step_case(c, {{4, 2, 64, 0.125f}, 72, 72, 24, 2, 8, bf16, f32}, {40, 6, 200}, {f32, {10, 0, 10}, true}); }},
+    {"decoder step: a long row of a float32 table", [](Context& c) { step_case(c, {{2, 1, 64, 0.125f}, 4224, 64, 16, 1, 16, f32, f32}, {20}, {f32, {3}}); }},
+    {"decoder step: a stream, the sequence advances", [](Context& c) { step_case(c, {{2, 1, 64, 0.125f}, 64, 96, 40, 1, 4, f32, bf16}, {5}, {bf16, {}, true}); }},
+    {"decoder step: blocks for each head", [](Context& c) { step_case(c, {{4, 2, 64, 0.1f}, 128, 200, 50, 2, 16, f32, f32}, {301}); }},
+    {"decoder step: one key more than blocks for each head take",
+     [](Context& c) { step_case(c, {{4, 2, 64, 0.1f}, 64, 64, 24, 1, 16, f32, f32}, {385}); }},
+    {"decoder step: blocks for each head, of 128", [](Context& c) { step_case(c, {{2, 1, 128, 0.1f}, 64, 64, 24, 1, 16, f32, f32}, {300}); }},
+    {"decoder step: blocks for each head of two rows", [](Context& c) { step_case(c, {{2, 1, 64, 0.125f}, 72, 136, 24, 2, 8, f32, f32}, {250, 7}); }},
+    {"decoder step: an id outside the table", [](Context& c) { wrong_case(c, DeviceError::ids, [](Batch&) {}, {f32, {3, kTableRows}}); }},
+    {"decoder step: a negative id", [](Context& c) { wrong_case(c, DeviceError::ids, [](Batch&) {}, {bf16, {-1, 3}}); }},
     {"decoder step: a slot outside the cache", [](Context& c) { wrong_case(c, DeviceError::slots, [](Batch& b) { b.slots[1] = 100000; }); }},
     {"decoder step: a negative slot", [](Context& c) { wrong_case(c, DeviceError::slots, [](Batch& b) { b.slots[0] = -2; }); }},
     {"decoder step: a context longer than its table", [](Context& c) { wrong_case(c, DeviceError::context_lengths, [](Batch& b) { b.contexts[1] = 100000; }); }},

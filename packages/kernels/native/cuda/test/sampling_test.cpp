@@ -65,6 +65,10 @@ std::size_t reference(const std::vector<double>& logits, const Draw& d, double& 
   return last;
 }
 
+SampledTokens drawn_to(const Tensor& ids, const Tensor& into, const Tensor& log_probabilities) {
+  return {ids.as<std::int32_t>(), into.as<std::int32_t>(), log_probabilities.as<float>()};
+}
+
 // Every row is compared whose outcome does not hang on the last bits of float32; `least`: so many of them there must be.
 void sampling_case(Context& c, const Tensor& logits, std::size_t vocabulary, const std::vector<Draw>& draws, double least) {
   const std::size_t rows = draws.size();
@@ -81,8 +85,10 @@ void sampling_case(Context& c, const Tensor& logits, std::size_t vocabulary, con
                uniform = c.floats(columns[3], f32), k = c.integers(top_k);
   const Tensor ids = c.output(rows, i32), log_probabilities = c.output(rows, f32);
   const SamplingOptions options = {temperature.as<float>(), k.as<std::int32_t>(), top_p.as<float>(), min_p.as<float>(), uniform.as<float>()};
-  sample_tokens(nullptr, logits, options, ids.as<std::int32_t>(), log_probabilities.as<float>(), rows, vocabulary,
+  const Tensor into = c.output(rows, i32);
+  sample_tokens(nullptr, logits, options, drawn_to(ids, into, log_probabilities), rows, vocabulary,
                 c.workspace(sample_tokens_workspace_bytes(rows, vocabulary)));
+  c.equal("ids once more", into, ids.values());
   std::size_t compared = 0;
   std::vector<double> expected_ids(rows), expected_log(rows);
   for (std::size_t row = 0; row < rows; row++) {
@@ -130,7 +136,7 @@ void frequency_case(Context& c) {
   for (const Draw& one : draws) uniforms.push_back(one.uniform);
   const Tensor uniform = c.floats(uniforms, f32), ids = c.output(rows, i32), log_probabilities = c.output(rows, f32);
   sample_tokens(nullptr, logits, {temperature.as<float>(), k.as<std::int32_t>(), top_p.as<float>(), min_p.as<float>(), uniform.as<float>()},
-                ids.as<std::int32_t>(), log_probabilities.as<float>(), rows, vocabulary, c.workspace(sample_tokens_workspace_bytes(rows, vocabulary)));
+                {ids.as<std::int32_t>(), nullptr, log_probabilities.as<float>()}, rows, vocabulary, c.workspace(sample_tokens_workspace_bytes(rows, vocabulary)));
   const Survivors s = filter(row, d);
   double total = 0;
   for (std::size_t i = 0; i < vocabulary; i++) total += s.stays[i] ? s.weights[i] : 0;
@@ -195,7 +201,7 @@ const bool registered = [] {
     const Tensor one = c.floats(std::vector<double>{1}, f32), zero = c.floats(std::vector<double>{0}, f32), k = c.integers({3}), ids = c.output(1, i32), log = c.output(1, f32);
     for (const double x : {never, static_cast<double>(NAN)}) {
       sample_tokens(nullptr, c.floats(std::vector<double>(9, x), f32), {one.as<float>(), k.as<std::int32_t>(), one.as<float>(), zero.as<float>(), zero.as<float>()},
-                    ids.as<std::int32_t>(), log.as<float>(), 1, 9, c.workspace(sample_tokens_workspace_bytes(1, 9)));
+                    {ids.as<std::int32_t>(), nullptr, log.as<float>()}, 1, 9, c.workspace(sample_tokens_workspace_bytes(1, 9)));
       c.check(ids.at(0) == 0, "the first token");
     }
   });

@@ -4,8 +4,10 @@ import { afterAll, beforeAll, beforeEach, describe, expect, type MockInstance, t
 import { relativeError } from '../../conformance/check-case';
 import { normal, toTensor } from '../../conformance/host-tensor';
 import { decoderStep, type DecoderStepModel, type DecoderStepOptions } from '../../ops/decoder-step';
+import { embedding } from '../../ops/embedding';
 import { increment } from '../../ops/increment';
 import { createPagedCache, type PagedCache } from '../../ops/paged-cache';
+import { sampleTokens } from '../../ops/sample-tokens';
 import type { CudaAddon } from '../addon';
 import { capture } from '../capture';
 import type { CudaBackend } from '../cuda-backend';
@@ -99,6 +101,47 @@ describe.skipIf(missing !== undefined)(`decoding steps${missing === undefined ? 
 
   test('replayed from a recording give the same bits', () => {
     expect(decode(2, 6, true)).toEqual(decode(2, 6, false).slice(1));
+  });
+
+  test('from ids, advancing, replayed, draw what the operations apart draw', () => {
+    const steps = 8;
+    const draw = (together: boolean): number[][] => {
+      tf.engine().startScope();
+      const caches = Array.from({ length: layers }, () => createPagedCache(blocks, { ...options }));
+      const model = modelOf(caches);
+      const table = weights([vocabulary, width]);
+      const [ids, positions, slots, contextLengths] = [3, 0, 0, 1].map((first) => counter([first]));
+      const blockTables = tf.tensor2d([Array.from({ length: blocks }, (_, block) => block)], [1, blocks], 'int32');
+      const sequences = { positions, slots, contextLengths, blockTables };
+      const [zero, one] = [tf.tensor1d([0]), tf.tensor1d([1])];
+      const sampling = { temperature: zero, topK: tf.tensor1d([0], 'int32'), topP: one, minP: zero, uniforms: zero };
+      const iteration = (): tf.Tensor[] => {
+        if (together) {
+          const logits = decoderStep({ table, ids }, model, sequences, { ...options, advance: true });
+          return [sampleTokens(logits, sampling, ids).logProbabilities];
+        }
+        const { ids: drawn, logProbabilities } = sampleTokens(
+          decoderStep(embedding(table, ids), model, sequences, options),
+          sampling,
+        );
+        increment([positions, slots, contextLengths]);
+        ids.assign(drawn);
+        return [logProbabilities];
+      };
+      const recorded = together ? capture(iteration, []) : undefined;
+      const results: number[][] = together ? [] : [[...iteration()[0].dataSync(), ...ids.dataSync()]];
+      for (let step = 1; step < steps; step++) {
+        const [logProbabilities] = recorded?.run() ?? iteration();
+        results.push([...logProbabilities.dataSync(), ...ids.dataSync()]);
+      }
+      recorded?.dispose();
+      for (const each of [...caches, ids, positions, slots, contextLengths]) each.dispose();
+      tf.engine().endScope();
+      return results;
+    };
+    const apart = draw(false);
+    expect(draw(true)).toEqual(apart.slice(1));
+    expect(new Set(apart.map(([, id]) => id)).size).toBeGreaterThan(1);
   });
 
   test('of more rows, or in float32, are the operations', () => {

@@ -1,6 +1,8 @@
 /** A whole decoding step in one launch: of few sequences, with activations, weights and caches in bfloat16, on Hopper and later. */
+import type { TensorInfo } from '@tensorflow/tfjs-core';
 import * as names from '../../kernel-names';
 import { checkCounts, checkInfos } from '../../native/check-infos';
+import type { Handle } from '../addon';
 import { type CudaKernel, defineKernel } from '../kernel-definition';
 import { bfloat16, float32, int32, isFloating } from '../physical-type';
 
@@ -12,9 +14,15 @@ const decoderStep = defineKernel<names.XgDecoderStepInputs, names.XgDecoderStepA
       attributes;
     checkCounts({ queryHeads, keyValueHeads, headDimension, blockSize, layers });
     const [attended, cached] = [queryHeads * headDimension, keyValueHeads * headDimension];
-    const { stream, positions, slots, contextLengths, blockTables, inverseFrequencies, finalNorm, head } = inputs;
-    const { N, D, M, V, R, F } = checkInfos(
-      ['stream', stream, 'float32', 'N', 'D'],
+    const { stream, table, ids, positions, slots, contextLengths, blockTables, inverseFrequencies, finalNorm, head } =
+      inputs;
+    const { N, D, M, V, R, F, T } = checkInfos(
+      ...(stream === undefined
+        ? ([
+            ['table', table, 'float32', 'T', 'D'],
+            ['ids', ids, 'int32', 'N'],
+          ] as const)
+        : ([['stream', stream, 'float32', 'N', 'D']] as const)),
       ['positions', positions, 'int32', 'N'],
       ['slots', slots, 'int32', 'N'],
       ['contextLengths', contextLengths, 'int32', 'N'],
@@ -61,18 +69,24 @@ const decoderStep = defineKernel<names.XgDecoderStepInputs, names.XgDecoderStepA
       }
     }
     const logits = backend.create([N, V], attributes.float32Output ? float32 : bfloat16);
+    const counter = (info: TensorInfo): Handle =>
+      attributes.advance ? backend.writable(info) : backend.arrayAs(info, int32);
     backend.addon.decoderStep(
       ...sizes,
       handles,
-      backend.arrayAs(stream, bfloat16),
+      stream === undefined ? 0 : backend.arrayAs(stream, bfloat16),
       backend.array(finalNorm),
       backend.weight(head),
-      backend.arrayAs(positions, int32),
-      backend.arrayAs(slots, int32),
+      counter(positions),
+      counter(slots),
       backend.arrayAs(inverseFrequencies, float32),
-      backend.arrayAs(contextLengths, int32),
+      counter(contextLengths),
       backend.arrayAs(blockTables, int32),
       logits.handle,
+      stream === undefined ? backend.array(table) : 0,
+      T ?? 0,
+      stream === undefined ? backend.arrayAs(ids, int32) : 0,
+      attributes.advance,
     );
     return [logits.info];
   },

@@ -185,7 +185,7 @@ const globalNorm = defineKernel<names.XgGlobalNormInputs, names.XgGlobalNormAttr
   },
 );
 
-const sampleTokens = defineKernel<names.XgSampleTokensInputs>(names.XgSampleTokens, (inputs, _, backend) => {
+function sample(inputs: names.XgSampleTokensInputs, into: Handle, backend: CudaBackend): TensorInfo[] {
   const { logits, temperature, topK, topP, minP, uniforms } = inputs;
   const { B, V } = checkInfos(
     ['logits', logits, 'float32', 'B', 'V'],
@@ -208,9 +208,22 @@ const sampleTokens = defineKernel<names.XgSampleTokensInputs>(names.XgSampleToke
     backend.arrayAs(uniforms, float32),
     ids.handle,
     logProbabilities.handle,
+    into,
   );
   return [ids.info, logProbabilities.info];
-});
+}
+
+const sampleTokens = defineKernel<names.XgSampleTokensInputs>(names.XgSampleTokens, (inputs, _, backend) =>
+  sample(inputs, 0, backend),
+);
+
+const sampleTokensInto = defineKernel<names.XgSampleTokensIntoInputs>(
+  names.XgSampleTokensInto,
+  ({ into, ...inputs }, _, backend) => {
+    checkInfos(['logits', inputs.logits, 'float32', 'B', 'V'], ['into', into, 'int32', 'B']);
+    return sample(inputs, backend.writable(into), backend);
+  },
+);
 
 export const trainingKernels: readonly CudaKernel[] = [
   linearCrossEntropy,
@@ -220,5 +233,6 @@ export const trainingKernels: readonly CudaKernel[] = [
   adamW,
   globalNorm,
   sampleTokens,
+  sampleTokensInto,
   increment,
 ];

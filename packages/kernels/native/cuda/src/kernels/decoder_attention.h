@@ -15,11 +15,11 @@ constexpr unsigned kSplitsTogether = 8;  // whose results are loaded together
 template <unsigned Size>
 constexpr unsigned attention_scratch_floats() { return kWarps * kRowsTogether * (Size + 2) + (kRowsTogether + 1) * Size; }
 
-// cos and sin of the rows' angles, times the scaling, [row][2][Size / 2].
+// cos and sin of the rows' angles, times the scaling, [row][2][Size / 2]: by `threads` threads, of which this is `thread`.
 template <unsigned Size>
-__device__ __forceinline__ void turns_of(const Call& a, float* turns) {
+__device__ __forceinline__ void turns_of(const Call& a, float* turns, unsigned thread, unsigned threads) {
   constexpr unsigned half = Size / 2;
-  for (unsigned i = threadIdx.x; i < a.rows * half; i += kThreads) {
+  for (unsigned i = thread; i < a.rows * half; i += threads) {
     const unsigned row = i / half, element = i % half;
     const float2 turn = cos_sin(static_cast<float>(a.positions[row]) * a.inverse_frequencies[element]);
     turns[row * Size + element] = turn.x * a.rope_scaling;
@@ -39,12 +39,12 @@ __device__ __forceinline__ Packed8<bfloat16> rotated(const Packed8<bfloat16>& ow
   return {make_uint4(pack_bfloat16(z.v[0], z.v[1]), pack_bfloat16(z.v[2], z.v[3]), pack_bfloat16(z.v[4], z.v[5]), pack_bfloat16(z.v[6], z.v[7]))};
 }
 
-template <unsigned Size>
+template <unsigned Rows, unsigned Size>
 struct Attention {
-  static constexpr unsigned kUnroll = 4, kLanes = Size / kVector, kTogether = kWarp / kLanes, kStride = kWarps * kTogether, kTile = kStride * kUnroll;
+  static constexpr unsigned kLanes = Size / kVector, kTogether = kWarp / kLanes, kStride = kWarps * kTogether, kOwn = kOwnUnroll<Rows>;
   static constexpr unsigned kNone = ~0u;
   static constexpr int kAbsent = -1, kFresh = -2;
-  static_assert(kPrefetchedKeys % kTile == 0 && (kRowsTogether + 2) * kLanes <= kThreads);
+  static_assert(kPrefetchedKeys >= kStride * kOwn && kOwn >= kUnroll && (kRowsTogether + 2) * kLanes <= kThreads);
   const Call& a;
   const Span* spans;
   const float* turns;
@@ -55,15 +55,14 @@ struct Attention {
   unsigned last = 0;       // of the block's tasks
   bool early;  // the block has one task, whose first keys and values are asked for ahead
   Task task = {};
-  int rows[kUnroll];
-  Packed8<bfloat16> keys[kUnroll], values[kUnroll];
+  int rows[kOwn];
+  Packed8<bfloat16> keys[kOwn], values[kOwn];
 
-  __device__ __forceinline__ Attention(const Call& call, const Span* s, const float* t, int* w, float* x) : a(call), spans(s), turns(t), window(w), scratch(x) {
-    unsigned most_used = 1;
-    for (unsigned row = 0; row < a.rows; row++) most_used = spans[row].used > most_used ? spans[row].used : most_used;
-    tasks = a.rows * a.heads.key_value_heads * most_used;
-    chunks = tasks * a.heads.group <= gridDim.x ? a.heads.group : 1;
-    tasks *= chunks;
+  using Split = Splitting<kStride, kStride * kOwn>;
+  __device__ __forceinline__ Attention(const Call& call, const Split& splitting, const Span* s, const float* t, int* w, float* x)
+      : a(call), spans(s), turns(t), window(w), scratch(x) {
+    chunks = splitting.own_heads ? a.heads.group : 1;
+    tasks = a.rows * a.heads.key_value_heads * splitting.most_used * chunks;
     unsigned active = 0;
     for (unsigned number = blockIdx.x; number < tasks; number += gridDim.x) {
       Task found;
@@ -77,43 +76,51 @@ struct Attention {
   __device__ __forceinline__ unsigned own() const { return threadIdx.x / kWarp * kTogether + threadIdx.x % kWarp / kLanes; }
   __device__ __forceinline__ unsigned element() const { return threadIdx.x % kLanes * kVector; }
 
-  // The window has a tile's rows.
-  __device__ __forceinline__ void move_window(unsigned p0) {
-    if (window_from != kNone && p0 >= window_from && p0 + kTile <= window_from + kPrefetchedKeys) return;
+  // The window has the rows of `keys` from p0 on.
+  __device__ __forceinline__ void move_window(unsigned p0, unsigned count) {
+    if (window_from != kNone && p0 >= window_from && p0 + count <= window_from + kPrefetchedKeys) return;
     XGEN_SYNC_WORKERS();
 #pragma unroll 1
     for (unsigned i = threadIdx.x; i < kPrefetchedKeys && p0 + i < task.end; i += kThreads) window[i] = cache_row(a, task.sequence, p0 + i);
     XGEN_SYNC_WORKERS();
     window_from = p0;
   }
+  template <unsigned Unroll>
   __device__ __forceinline__ void look_up(unsigned p0) {
     const Span& span = spans[task.sequence];
 #pragma unroll
-    for (unsigned u = 0; u < kUnroll; u++) {
+    for (unsigned u = 0; u < Unroll; u++) {
       const unsigned position = p0 + u * kStride + own();
       rows[u] = position >= task.end ? kAbsent : span.fresh && position + 1 == span.context ? kFresh : window[position - window_from];
     }
   }
-  __device__ __forceinline__ void load(Packed8<bfloat16> (&to)[kUnroll], const void* cache) const {
+  template <unsigned Unroll>
+  __device__ __forceinline__ void load(Packed8<bfloat16> (&to)[kOwn], const void* cache) const {
 #pragma unroll
-    for (unsigned u = 0; u < kUnroll; u++) {
+    for (unsigned u = 0; u < Unroll; u++) {
       to[u] = {};
       if (rows[u] >= 0) to[u] = load_packed8(static_cast<const bfloat16*>(cache) + (std::size_t(rows[u]) * a.heads.key_value_heads + task.head) * Size + element());
     }
   }
+  template <unsigned Unroll>
   __device__ __forceinline__ void load_tile(unsigned layer, unsigned p0) {
-    move_window(p0);
-    look_up(p0);
-    load(keys, a.layers[layer].key_cache);
-    load(values, a.layers[layer].value_cache);
+    move_window(p0, kStride * Unroll);
+    look_up<Unroll>(p0);
+    load<Unroll>(keys, a.layers[layer].key_cache);
+    load<Unroll>(values, a.layers[layer].value_cache);
   }
   // Asks for what the layer's attention reads: into the second-level cache, half a layer ahead; then into registers.
   __device__ __forceinline__ void bring(unsigned layer) {
-    if (early) move_window(task.begin);
+    if (early) move_window(task.begin, kStride * kOwn);
     bring_early<Size>(a, layer, early, task, window);
   }
   __device__ __forceinline__ void load_first(unsigned layer) {
-    if (early) load_tile(layer, task.begin);
+    if (!early) return;
+    if (chunks == a.heads.group) {
+      load_tile<kOwn>(layer, task.begin);
+    } else {
+      load_tile<kUnroll>(layer, task.begin);
+    }
   }
 
   // The new token's queries, and key and value, to shared memory: a few threads wait for the qkv product and rotate them.
@@ -152,9 +159,9 @@ struct Attention {
       if (!early) window_from = kNone;
       if (early || task_of(a, spans, chunks, number, task)) {
         if (chunks == a.heads.group) {
-          attend_task<1>(layer, exchange, task.chunk, task.chunk + 1);
+          attend_task<1, kOwn>(layer, exchange, task.chunk, task.chunk + 1);
         } else {
-          attend_task<kRowsTogether>(layer, exchange, 0, a.heads.group);
+          attend_task<kRowsTogether, kUnroll>(layer, exchange, 0, a.heads.group);
         }
       }
       if (early || number == blockIdx.x) break;
@@ -163,8 +170,9 @@ struct Attention {
 
  private:
   // Of the key-value head's query heads those from row_begin to row_end, `Together` at a time.
-  template <unsigned Together>
+  template <unsigned Together, unsigned Unroll>
   __device__ __forceinline__ void attend_task(unsigned layer, const Exchange& exchange, unsigned row_begin, unsigned row_end) {
+    constexpr unsigned kTile = kStride * Unroll;
     const Heads& heads = a.heads;
     const Span span = spans[task.sequence];
     const unsigned warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp, d = element();
@@ -176,7 +184,7 @@ struct Attention {
 #pragma unroll 1
     for (unsigned row0 = row_begin; row0 < row_end; row0 += Together) {
       const unsigned together = row_end - row0 < Together ? row_end - row0 : Together;
-      if (!early || row0 > row_begin) load_tile(layer, task.begin);
+      if (!early || row0 > row_begin) load_tile<Unroll>(layer, task.begin);
       stage(exchange, row0, together, row0 == row_begin && (fresh || append), queries, newest);
       if (append && row0 == row_begin && threadIdx.x < kLanes) {
         const std::size_t to = (std::size_t(span.slot) * heads.key_value_heads + task.head) * Size + d;
@@ -197,9 +205,15 @@ struct Attention {
       }
 #pragma unroll 1
       for (unsigned p0 = task.begin; p0 < task.end; p0 += kTile) {
-        float scores[kUnroll][Together];
+        float scores[Unroll][Together];
+        const unsigned left = task.end - p0;
 #pragma unroll
-        for (unsigned u = 0; u < kUnroll; u++) {
+        for (unsigned u = 0; u < Unroll; u++) {
+          if (u * kStride >= left) {
+#pragma unroll
+            for (unsigned r = 0; r < Together; r++) scores[u][r] = -infinity();
+            continue;
+          }
           if (rows[u] == kFresh) {
             keys[u] = load_packed8(newest + d);
             values[u] = load_packed8(newest + Size + d);
@@ -216,13 +230,14 @@ struct Attention {
         }
         const bool more = p0 + kTile < task.end;
         if (more) {
-          move_window(p0 + kTile);
-          look_up(p0 + kTile);
-          load(keys, a.layers[layer].key_cache);
+          move_window(p0 + kTile, kTile);
+          look_up<Unroll>(p0 + kTile);
+          load<Unroll>(keys, a.layers[layer].key_cache);
         }
         take_scores(scores, largest, total, sums);
 #pragma unroll
-        for (unsigned u = 0; u < kUnroll; u++) {
+        for (unsigned u = 0; u < Unroll; u++) {
+          if (u * kStride >= left) continue;
           const Floats8 value = unpack8(values[u]);
 #pragma unroll
           for (unsigned r = 0; r < Together; r++) {
@@ -230,7 +245,7 @@ struct Attention {
             for (unsigned j = 0; j < kVector; j++) sums[r][j] += scores[u][r] * value.v[j];
           }
         }
-        if (more) load(values, a.layers[layer].value_cache);
+        if (more) load<Unroll>(values, a.layers[layer].value_cache);
       }
       // The warp's groups of lanes, then the warps.
 #pragma unroll

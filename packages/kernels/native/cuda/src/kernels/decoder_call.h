@@ -22,30 +22,33 @@ enum : unsigned { kQkv, kOutput, kGateUp, kDown, kHead, kKinds };
 
 struct Call {
   DecoderLayer layers[kMostDecoderLayers];
-  const bfloat16* stream;
+  const void* first;        // what rows of the stream start from: rows in their order, or a table's where there are ids
+  const std::int32_t* ids;
   const bfloat16* head;
   const void* final_norm;
   void* logits;
-  const std::int32_t* positions;
-  const std::int32_t* slots;
-  const std::int32_t* context_lengths;
+  std::int32_t* positions;
+  std::int32_t* slots;
+  std::int32_t* context_lengths;
   const std::int32_t* block_tables;
   const float* inverse_frequencies;
   unsigned char* exchange;  // [layer_count][layer_bytes]
   std::uint32_t* counters;
-  ErrorFlag* slots_error;
-  ErrorFlag* pages_error;
+  DecoderErrors errors;
   Heads heads;
   ExchangePlaces places;
   unsigned rows, width, feed_forward, vocabulary, layer_count, layer_bytes, split_bytes;
   unsigned segments[kKinds];  // pieces of a row
   unsigned chunks[kKinds];    // products that a product is cut into
-  unsigned max_blocks, block_size, cache_blocks, splits;
+  unsigned max_blocks, block_size, cache_blocks;
+  unsigned splits, head_splits;  // of a context at most; where each query head has blocks of its own, or 0
+  unsigned table_rows;
   int block_shift;  // block_size is 2 to this power, or -1
   unsigned slots_count;  // of the ring
   unsigned x_at, sums_at, turns_at, products_at, window_at, barriers_at;  // in shared memory, after the ring
   float rope_scaling, epsilon;
-  ElementType norm_type, logits_type;
+  ElementType norm_type, logits_type, first_type;
+  bool advance;
 };
 
 // What the blocks exchange in a layer.

@@ -110,17 +110,18 @@ __device__ __forceinline__ std::uint16_t load_again(const bfloat16* from) {
 
 // All values are absent before any is published. counters[0]: blocks that have cleared their part; [1]: blocks that are done.
 
-// The block's part, of `used` splits.
-__device__ __forceinline__ void clear_exchange(const Call& a, unsigned used) {
+// The block's part, of `used` splits: by `threads` of its threads, of which this is `thread`, and after a barrier of theirs by one of them.
+__device__ __forceinline__ void clear_exchange(const Call& a, unsigned used, unsigned thread, unsigned threads) {
   const unsigned parts = (a.places.partial + used * a.split_bytes) / sizeof(uint4);
 #pragma unroll 1
   for (unsigned layer = 0; layer < a.layer_count; layer++) {
     unsigned char* const to = a.exchange + std::size_t{layer} * a.layer_bytes;
-    for (unsigned i = blockIdx.x * kThreads + threadIdx.x; i < parts; i += gridDim.x * kThreads) store_aligned(to + i * sizeof(uint4), unwritten4());
+    for (unsigned i = blockIdx.x * threads + thread; i < parts; i += gridDim.x * threads) store_aligned(to + i * sizeof(uint4), unwritten4());
   }
-  XGEN_SYNC_WORKERS();
+}
+__device__ __forceinline__ void announce_cleared([[maybe_unused]] const Call& a) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-  if (threadIdx.x == 0) asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(a.counters) : "memory");
+  asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(a.counters) : "memory");
 #endif
 }
 // All blocks have.

@@ -5,6 +5,7 @@
 // of the two dot products.
 #pragma once
 
+#include "decoder_spans.h"
 #include "decoder_stream.h"
 
 namespace xgen::cuda::decoder {
@@ -33,6 +34,54 @@ struct Sums {
 };
 constexpr unsigned kParts = 8;  // of a dot product, of as many lanes
 
+// A row of the stream that the step begins with, as bfloat16. null: zeros, where the id is none of the table's.
+struct First {
+  const void* row;
+  ElementType type;
+
+  __device__ __forceinline__ Packed8<bfloat16> part(unsigned at) const {
+    if (row == nullptr) return {};
+    if (type == ElementType::bfloat16) return load_packed8(static_cast<const bfloat16*>(row) + at);
+    const Floats8 x = load8(static_cast<const float*>(row) + at);
+    return {make_uint4(pack_bfloat16(x.v[0], x.v[1]), pack_bfloat16(x.v[2], x.v[3]), pack_bfloat16(x.v[4], x.v[5]), pack_bfloat16(x.v[6], x.v[7]))};
+  }
+  __device__ __forceinline__ std::uint16_t bits(unsigned at) const {
+    if (row == nullptr) return 0;
+    if (type == ElementType::bfloat16) return static_cast<const bfloat16*>(row)[at].bits;
+    return static_cast<std::uint16_t>(pack_bfloat16(static_cast<const float*>(row)[at], 0.0f));
+  }
+};
+__device__ __forceinline__ First first_of(const Call& a, unsigned row) {
+  std::size_t number = row;
+  if (a.ids != nullptr) {
+    const std::int32_t id = a.ids[row];
+    if (id < 0 || static_cast<unsigned>(id) >= a.table_rows) {
+      if (blockIdx.x == 0) report(a.errors.ids, DeviceError::ids, row, id);
+      return {nullptr, a.first_type};
+    }
+    number = static_cast<std::size_t>(id);
+  }
+  const std::size_t bytes = a.first_type == ElementType::bfloat16 ? sizeof(bfloat16) : sizeof(float);
+  return {static_cast<const unsigned char*>(a.first) + number * a.width * bytes, a.first_type};
+}
+
+// Asks for the block's share of a row, or of a norm, to be brought into the second-level cache.
+__device__ __forceinline__ void bring_share(const void* row, unsigned elements, ElementType type) {
+  const unsigned bytes = elements * static_cast<unsigned>(type == ElementType::bfloat16 ? sizeof(bfloat16) : sizeof(float));
+  for (unsigned at = blockIdx.x * kLine; row != nullptr && at < bytes; at += gridDim.x * kLine) prefetch_line(static_cast<const unsigned char*>(row) + at);
+}
+
+// What a product's results are added to.
+struct Addend {
+  const bfloat16* stream;  // rows that this block has waited for already
+  const First* first;      // else rows that nobody publishes; both null: nothing
+
+  __device__ __forceinline__ bool there() const { return stream != nullptr || first != nullptr; }
+  __device__ __forceinline__ std::uint16_t bits(unsigned row, unsigned width, unsigned at) const {
+    return stream != nullptr ? load_again(stream + std::size_t{row} * width + at) : first[row].bits(at);
+  }
+};
+
 template <unsigned Rows, unsigned Size>
 struct Block {
   static constexpr unsigned kKept = 2;  // parts of a row of the stream that stay in registers while it is normalised
@@ -40,6 +89,7 @@ struct Block {
   bfloat16* x;     // [Rows][depth]
   float* sums;     // [pair of pieces][Rows][kParts][2]
   float* scratch;  // [kWarps][Rows]
+  const First* start;  // [Rows]
   Ring ring;
   unsigned index;  // of the warp's next pair in its product
 
@@ -98,9 +148,10 @@ struct Block {
              __uint_as_float(high.z), __uint_as_float(high.w)}};
   }
 
-  // x = rows of the stream over their root mean square, times the norm's weight. `given`: nobody publishes it, and it may hold any bits.
-  __device__ __forceinline__ void load_normalized(const bfloat16* from, const void* weight, bool given) {
+  // x = rows of the stream over their root mean square, times the norm's weight. null: the rows that the step begins with, which may hold any bits.
+  __device__ __forceinline__ void load_normalized(const bfloat16* from, const void* weight) {
     const unsigned warp = threadIdx.x / kWarp;
+    const bool given = from == nullptr;
     const Norm norm = norm_of(weight);
     Packed8<bfloat16> kept[Rows][kKept];
     bool lacks[Rows][kKept];
@@ -113,12 +164,13 @@ struct Block {
         lacks[r][k] = part_at(k) < a.width && r < a.rows;
       }
     }
+    const auto look = [&](unsigned r, unsigned at) { return given ? start[r].part(at).a : look4(from + r * a.width + at); };
     await([&] {
 #pragma unroll
       for (unsigned k = 0; k < kKept; k++) {
 #pragma unroll
         for (unsigned r = 0; r < Rows; r++) {
-          if (lacks[r][k]) kept[r][k].a = look4(from + r * a.width + part_at(k));
+          if (lacks[r][k]) kept[r][k].a = look(r, part_at(k));
         }
       }
       bool there = true;
@@ -135,7 +187,7 @@ struct Block {
     const auto rest = [&](unsigned r, unsigned at) {
       Packed8<bfloat16> part;
       await([&] {
-        part.a = look4(from + r * a.width + at);
+        part.a = look(r, at);
         return given || !lacks_bfloat16(part.a);
       });
       return part;
@@ -278,14 +330,14 @@ struct Block {
     return i;
   }
   // What a thread's first result is added to, asked for before the product is multiplied.
-  __device__ __forceinline__ std::uint16_t residual_of(const Product& product, const bfloat16* stream) const {
+  __device__ __forceinline__ std::uint16_t residual_of(const Product& product, const Addend& addend) const {
     const Item item = item_of(product, 0);
-    return stream != nullptr && item.mine ? load_again(stream + std::size_t{item.row} * a.width + product.first + item.output) : std::uint16_t{0};
+    return addend.there() && item.mine ? addend.bits(item.row, a.width, product.first + item.output) : std::uint16_t{0};
   }
   // Calls f(row, output, result, gate) for all of the block's results; where the product is gated, the result is of the second row of weights. To the
-  // others `stream`, if there is one, is added.
+  // others the addend is added.
   template <class F>
-  __device__ __forceinline__ void results(const Product& product, const bfloat16* stream, std::uint16_t first_residual, F&& f) const {
+  __device__ __forceinline__ void results(const Product& product, const Addend& addend, std::uint16_t first_residual, F&& f) const {
 #pragma unroll 1
     for (unsigned first = 0; first < product.row_pairs() * a.rows; first += kThreads / kParts) {
       const Item item = item_of(product, first);
@@ -303,8 +355,8 @@ struct Block {
       sum.y = warp_reduce<kParts>(sum.y, Add{});
       if (!item.mine) continue;
       float result = product.gated || threadIdx.x % kParts == 1 ? sum.y : sum.x;
-      if (stream != nullptr) {
-        const std::uint16_t residual = first == 0 ? first_residual : load_again(stream + std::size_t{item.row} * a.width + product.first + item.output);
+      if (addend.there()) {
+        const std::uint16_t residual = first == 0 ? first_residual : addend.bits(item.row, a.width, product.first + item.output);
         result += to_float(bfloat16{residual});
       }
       f(item.row, product.first + item.output, result, sum.x);

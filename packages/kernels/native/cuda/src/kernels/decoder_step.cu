@@ -1,4 +1,4 @@
-// A decoding step of a Llama-type decoder for a few sequences, one launch from the embedded tokens to the logits.
+// A decoding step of a Llama-type decoder for a few sequences, one launch from the tokens to the logits.
 //
 // Bound by memory: every weight is read once, 2 bytes each; the 2.2 GB of 16 layers of width 2,048 take 0.66 ms at 3.35 TB/s. As a chain of kernels, the
 // memory is idle wherever one ends and the next begins. Here weights do not wait for activations:
@@ -42,43 +42,63 @@ __global__ void __launch_bounds__(kBlockThreads, 1) decoder_step_kernel(const __
   XGEN_DYNAMIC_SHARED(shared);
   XGEN_SHARED(float, scratch, kWarps * Rows);
   XGEN_SHARED(Span, spans, Rows);
-  constexpr unsigned kStride = kThreads * kVector / Size;
+  XGEN_SHARED(First, first, Rows);
   float* const turns = reinterpret_cast<float*>(shared + a.turns_at);
   Product* const products = reinterpret_cast<Product*>(shared + a.products_at);
   const unsigned product_number = product_count(a);
   Ring ring(shared, reinterpret_cast<std::uint64_t*>(shared + a.barriers_at), a.slots_count);
-  for (unsigned i = threadIdx.x; i < product_number; i += kBlockThreads) products[i] = product_of(a, i);
-  if (threadIdx.x < a.rows) spans[threadIdx.x] = span_of<kStride>(a, threadIdx.x);
 #ifdef XGEN_CUDA_EMULATION
-  __syncthreads();
-  ring.start(products, product_number);
+  for (unsigned i = threadIdx.x; i < product_number; i += kThreads) products[i] = product_of(a, i);
 #else
-  if (threadIdx.x == kThreads) ring.init();
-  __syncthreads();
   if (threadIdx.x >= kThreads) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
     hopper::give_registers<56>();
 #endif
+    // Weights are on their way before anything else is known, and warps that bring none clear what is exchanged.
+    for (unsigned i = threadIdx.x - kThreads; i < product_number; i += kBlockThreads - kThreads) products[i] = product_of(a, i);
+    if (threadIdx.x == kThreads) ring.init();
+    asm volatile("bar.arrive 2, %0;" ::"n"(kBlockThreads) : "memory");
+    asm volatile("bar.sync 3, %0;" ::"n"(kBlockThreads - kThreads) : "memory");
     const unsigned producer = threadIdx.x / kWarp - kWarps, lane = threadIdx.x % kWarp;
-    if (producer < kProducers && lane < 2) ring.produce(products, product_number, producer, lane);
+    if (producer >= kProducers) {
+      constexpr unsigned kClearing = kBlockThreads - kThreads - kProducers * kWarp;
+      clear_exchange(a, typename Attention<Rows, Size>::Split(a).most_used, threadIdx.x % kClearing, kClearing);
+      asm volatile("bar.sync 4, %0;" ::"n"(kClearing) : "memory");
+      if (threadIdx.x % kClearing == 0) announce_cleared(a);
+    } else if (lane < 2) {
+      ring.produce(products, product_number, producer, lane);
+    }
     return;
   }
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   hopper::take_registers<224>();
 #endif
 #endif
-  unsigned most_used = 0;
-  for (unsigned row = 0; row < a.rows; row++) most_used = spans[row].used > most_used ? spans[row].used : most_used;
-  clear_exchange(a, most_used);
-  turns_of<Size>(a, turns);
-  XGEN_SYNC_WORKERS();
+  // What each takes a few trips to memory, by warps of its own.
+  const typename Attention<Rows, Size>::Split splitting(a);
+  constexpr unsigned kLastWarp = kThreads - kWarp;
+  if (threadIdx.x < a.rows) spans[threadIdx.x] = span_of(a, splitting, threadIdx.x);
+  if (threadIdx.x >= kWarp && threadIdx.x < kLastWarp) turns_of<Size>(a, turns, threadIdx.x - kWarp, kLastWarp - kWarp);
+  if (threadIdx.x >= kLastWarp && threadIdx.x < kLastWarp + a.rows) {
+    const First own = first_of(a, threadIdx.x - kLastWarp);
+    first[threadIdx.x - kLastWarp] = own;
+    bring_share(own.row, a.width, own.type);
+  }
+  if (threadIdx.x == kThreads - 1) bring_share(a.layers[0].attention_norm, a.width, a.norm_type);
+#ifdef XGEN_CUDA_EMULATION
+  clear_exchange(a, splitting.most_used, threadIdx.x, kThreads);
+  __syncthreads();
+  ring.start(products, product_number);
+#else
+  asm volatile("bar.sync 2, %0;" ::"n"(kBlockThreads) : "memory");  // the producers have made the products and the ring
+#endif
   bfloat16* const x = reinterpret_cast<bfloat16*>(shared + a.x_at);
-  Attention<Size> attention(a, spans, turns, reinterpret_cast<int*>(shared + a.window_at), reinterpret_cast<float*>(x));
+  Attention<Rows, Size> attention(a, splitting, spans, turns, reinterpret_cast<int*>(shared + a.window_at), reinterpret_cast<float*>(x));
   attention.bring(0);
-  Block<Rows, Size> block = {a, x, reinterpret_cast<float*>(shared + a.sums_at), scratch, ring, threadIdx.x / kWarp};
+  Block<Rows, Size> block = {a, x, reinterpret_cast<float*>(shared + a.sums_at), scratch, first, ring, threadIdx.x / kWarp};
 
   // All kinds of product in one loop: instructions stay in their cache.
-  const bfloat16* stream = a.stream;
+  const bfloat16* stream = nullptr;
 #pragma unroll 1
   for (unsigned number = 0; number < product_number; number++) {
     const Product product = products[number];
@@ -95,13 +115,13 @@ __global__ void __launch_bounds__(kBlockThreads, 1) decoder_step_kernel(const __
       if (kind == kQkv) attention.load_first(layer);
       const void* const norm = kind == kHead ? a.final_norm : kind == kQkv ? a.layers[layer].attention_norm : a.layers[layer].feed_forward_norm;
       if (layer > 0 && kind != kGateUp) stream = Exchange(a, layer - 1).out;
-      block.load_normalized(kind == kGateUp ? exchange.middle : stream, norm, number == 0);
+      block.load_normalized(kind == kGateUp ? exchange.middle : stream, norm);
       if (number == 0) wait_for_cleared(a);
     }
-    const bfloat16* const residual = kind == kOutput ? stream : kind == kDown ? exchange.middle : nullptr;
-    const std::uint16_t first_residual = block.residual_of(product, residual);
+    const Addend addend = {kind == kOutput ? stream : kind == kDown ? exchange.middle : nullptr, kind == kOutput && layer == 0 ? first : nullptr};
+    const std::uint16_t first_residual = block.residual_of(product, addend);
     block.multiply(product);
-    block.results(product, residual, first_residual, [&](unsigned row, unsigned output, float result, float gate) {
+    block.results(product, addend, first_residual, [&](unsigned row, unsigned output, float result, float gate) {
       if (kind == kHead) {
         store1(a.logits, a.logits_type, std::size_t{row} * a.vocabulary + output, result);
         return;
@@ -118,8 +138,13 @@ __global__ void __launch_bounds__(kBlockThreads, 1) decoder_step_kernel(const __
     });
     if (kind == kGateUp && product.chunk == 0 && layer + 1 < a.layer_count) attention.bring(layer + 1);
   }
-  // Nobody waits for anything any more.
-  if (threadIdx.x == 0 && atomicAdd(a.counters + 1, 1u) + 1 == gridDim.x) a.counters[0] = a.counters[1] = 0;
+  // Nobody waits for anything any more, or reads what advances.
+  if (threadIdx.x == 0 && atomicAdd(a.counters + 1, 1u) + 1 == gridDim.x) {
+    a.counters[0] = a.counters[1] = 0;
+    for (unsigned row = 0; a.advance && row < a.rows; row++) {
+      for (std::int32_t* const counter : {a.positions, a.slots, a.context_lengths}) counter[row] = static_cast<std::int32_t>(static_cast<std::uint32_t>(counter[row]) + 1);
+    }
+  }
 #endif
 }
 
@@ -150,7 +175,7 @@ unsigned compiled_rows(std::size_t rows) { return rows <= 2 ? static_cast<unsign
 std::size_t slots_of(std::size_t fitting) { return fitting >= kPace + kWarps ? fitting / kProducers * kProducers : fitting / kWarps * kWarps; }
 
 struct Plan {
-  unsigned splits, slots_count, segments[kKinds], chunks[kKinds];
+  unsigned splits, head_splits, slots_count, segments[kKinds], chunks[kKinds];
   std::size_t x_at, sums_at, turns_at, products_at, window_at, barriers_at, shared_bytes;
   ExchangePlaces places;
   std::size_t layer_bytes, split_bytes, workspace_bytes;
@@ -162,6 +187,7 @@ Plan plan_of(const DecoderStep& step) {
   const unsigned rows = compiled_rows(step.rows);
   Plan plan = {};
   plan.splits = static_cast<unsigned>(std::max<std::size_t>(1, multiprocessors() / pairs));
+  plan.head_splits = static_cast<unsigned>(multiprocessors() / (pairs * shape.group()));
   // Products are cut so that a block has kMostPairs pairs of pieces of one at most, or as few as can be.
 #ifdef XGEN_CUDA_EMULATION
   constexpr std::size_t kMostPairs = 512;  // one block has all outputs
@@ -259,13 +285,17 @@ bool decoder_step_takes(const DecoderStep& step) {
 
 std::size_t decoder_step_workspace_bytes(const DecoderStep& step) { return plan_of(step).workspace_bytes; }
 
-void decoder_step(Stream stream, const DecoderStep& step, void* workspace, std::uint32_t* counters, ErrorFlag* slots_error, ErrorFlag* pages_error) {
+void decoder_step(Stream stream, const DecoderStep& step, void* workspace, std::uint32_t* counters, const DecoderErrors& errors) {
   static_assert(sizeof(Call) <= 4096);
   const Plan plan = plan_of(step);
   unsigned char* const memory = static_cast<unsigned char*>(workspace);
   Call call = {};
   std::copy_n(step.layers, step.layer_count, call.layers);
-  call.stream = static_cast<const bfloat16*>(step.stream);
+  const bool embedded = step.stream != nullptr;
+  call.first = embedded ? step.stream : step.table;
+  call.first_type = embedded ? ElementType::bfloat16 : step.table_type;
+  call.ids = embedded ? nullptr : step.ids;
+  call.table_rows = static_cast<unsigned>(step.table_rows);
   call.head = static_cast<const bfloat16*>(step.head);
   call.final_norm = step.final_norm;
   call.logits = step.logits.data;
@@ -280,8 +310,8 @@ void decoder_step(Stream stream, const DecoderStep& step, void* workspace, std::
   call.split_bytes = static_cast<unsigned>(plan.split_bytes);
   call.places = plan.places;
   call.counters = counters;
-  call.slots_error = slots_error;
-  call.pages_error = pages_error;
+  call.errors = errors;
+  call.advance = step.advance;
   call.heads = heads_of(step.shape);
   call.rows = static_cast<unsigned>(step.rows);
   call.width = static_cast<unsigned>(step.width);
@@ -295,6 +325,7 @@ void decoder_step(Stream stream, const DecoderStep& step, void* workspace, std::
   call.cache_blocks = static_cast<unsigned>(step.cache_rows / step.block_size);
   call.block_shift = shift_of(step.block_size);
   call.splits = plan.splits;
+  call.head_splits = plan.head_splits;
   call.slots_count = plan.slots_count;
   call.x_at = static_cast<unsigned>(plan.x_at);
   call.sums_at = static_cast<unsigned>(plan.sums_at);

@@ -251,9 +251,8 @@ __global__ void __launch_bounds__(kPieceThreads) pieces_kernel(const void* logit
   if (threadIdx.x == 0) found[blockIdx.x] = {largest, smallest, sum, best};
 }
 
-__global__ void __launch_bounds__(kThreads, 1) sample_kernel(const void* logits, ElementType type, SamplingOptions options, std::int32_t* ids,
-                                                          float* log_probabilities, unsigned vocabulary, const Piece* all_pieces, unsigned pieces,
-                                                          std::uint32_t* lists) {
+__global__ void __launch_bounds__(kThreads, 1) sample_kernel(const void* logits, ElementType type, SamplingOptions options, SampledTokens sampled,
+                                                             unsigned vocabulary, const Piece* all_pieces, unsigned pieces, std::uint32_t* lists) {
   follow_previous();
   XGEN_SHARED(Mass, bins, kBins);
   XGEN_SHARED(Mass, scratch, kWarps);
@@ -297,8 +296,9 @@ __global__ void __launch_bounds__(kThreads, 1) sample_kernel(const void* logits,
   __syncthreads();
   if (threadIdx.x != 0) return;
   const unsigned id = s.found->id;
-  ids[blockIdx.x] = static_cast<std::int32_t>(id);
-  log_probabilities[blockIdx.x] = static_cast<float>(static_cast<double>(row.at(id)) - static_cast<double>(largest) - log(whole));
+  sampled.ids[blockIdx.x] = static_cast<std::int32_t>(id);
+  if (sampled.into != nullptr) sampled.into[blockIdx.x] = static_cast<std::int32_t>(id);
+  sampled.log_probabilities[blockIdx.x] = static_cast<float>(static_cast<double>(row.at(id)) - static_cast<double>(largest) - log(whole));
 }
 
 }  // namespace
@@ -307,15 +307,15 @@ std::size_t sample_tokens_workspace_bytes(std::size_t rows, std::size_t vocabula
   return rows * divide_up(vocabulary, kPiece) * sizeof(Piece) + rows * vocabulary * sizeof(std::uint32_t) + 16;
 }
 
-void sample_tokens(Stream stream, ConstArray logits, const SamplingOptions& options, std::int32_t* ids, float* log_probabilities, std::size_t rows,
-                   std::size_t vocabulary, void* workspace) {
+void sample_tokens(Stream stream, ConstArray logits, const SamplingOptions& options, const SampledTokens& sampled, std::size_t rows, std::size_t vocabulary,
+                   void* workspace) {
   require_float(kName, logits.type);
   if (vocabulary == 0 || vocabulary > kMostTokens) fail_launch(kName, "a row must have 1 to 524,288 logits");
   const std::size_t pieces = divide_up(vocabulary, kPiece);
   Piece* const found = static_cast<Piece*>(workspace);
   launch_early(kName, pieces_kernel, grid_of(kName, rows * pieces), kPieceThreads, 0, stream, logits.data, logits.type, static_cast<unsigned>(vocabulary),
                static_cast<unsigned>(pieces), found);
-  launch_early(kName, sample_kernel, grid_of(kName, rows), kThreads, 0, stream, logits.data, logits.type, options, ids, log_probabilities,
+  launch_early(kName, sample_kernel, grid_of(kName, rows), kThreads, 0, stream, logits.data, logits.type, options, sampled,
                static_cast<unsigned>(vocabulary), found, static_cast<unsigned>(pieces), reinterpret_cast<std::uint32_t*>(found + rows * pieces));
 }
 

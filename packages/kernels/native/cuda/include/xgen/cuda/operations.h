@@ -219,8 +219,13 @@ struct SamplingOptions {  // all [rows], device memory
 };
 // logits float, at most 2^19 a row; NaN counts as -infinity. What is drawn from are probabilities as 64-bit integers (units of 2^-44 of the
 // largest), whose sums do not depend on any order.
-void sample_tokens(Stream stream, ConstArray logits, const SamplingOptions& options, std::int32_t* ids, float* log_probabilities,
-                   std::size_t rows, std::size_t vocabulary, void* workspace);
+struct SampledTokens {  // [rows]
+  std::int32_t* ids;
+  std::int32_t* into;  // takes the ids as well, or null
+  float* log_probabilities;
+};
+void sample_tokens(Stream stream, ConstArray logits, const SamplingOptions& options, const SampledTokens& sampled, std::size_t rows,
+                   std::size_t vocabulary, void* workspace);
 std::size_t sample_tokens_workspace_bytes(std::size_t rows, std::size_t vocabulary);
 
 // --------------------------------------------------------------------------------------------- stock tensor operations
