@@ -102,6 +102,7 @@ const bool registered = [] {
   }
   for (const std::size_t hd : {64, 128}) {
     Register("attention long " + std::to_string(hd), [=](Context& c) { attention_case(c, bf16, {2, 1, hd, 0.1f}, {300, 5, 421}); });
+    Register("attention groups " + std::to_string(hd), [=](Context& c) { attention_case(c, bf16, {6, 2, hd, 0.1f}, {193, 0, 1, 64}); });
   }
   Register("attention bad lengths", bad_lengths_case);
   return true;

@@ -365,18 +365,23 @@ CUtensorMap map_of(const void* data, std::size_t rows, std::size_t columns, unsi
 }  // namespace
 
 bool attention_grad_hopper_takes(std::size_t tokens, const AttentionShape& shape) {
-  return on_hopper() && shape.head_dimension == kSize && tokens > 0 && tokens < (std::size_t{1} << 30);
+  const bool size = shape.head_dimension == kSize || (shape.head_dimension == 128 && tokens * shape.query_heads < (std::size_t{1} << 31));
+  return on_hopper() && size && tokens > 0 && tokens < (std::size_t{1} << 30);
 }
 
 void attention_grad_hopper(Stream stream, const AttentionBackward<bfloat16>& a, const bfloat16* out, void* workspace) {
   const Heads& h = a.heads;
-  const GradientParts parts = gradient_parts(workspace, a.tokens, h.query_heads);
+  const GradientParts parts = gradient_parts(workspace, a.tokens, h.query_heads, h.head_dimension);
   prepare_gradient(stream, a, out, parts);
-  const Maps maps = {map_of(a.qkv, a.tokens, h.row(), 64), map_of(a.dy, a.tokens, h.out_row(), 64), map_of(a.d_qkv, a.tokens, h.row(), kWarpRows)};
-  const Task task = {parts.log_sum_exp, parts.delta, parts.sums, parts.next, a.ends, static_cast<unsigned>(a.tokens), static_cast<unsigned>(parts.padded),
-                     h};
-  const std::size_t items = parts.padded / kKeys * h.key_value_heads;
-  launch(kName, attention_grad_kernel, grid_of(kName, std::min(multiprocessors(), items)), kThreads, kSharedBytes, stream, maps, task);
+  if (h.head_dimension == 128) {
+    multiply_gradient_heads128(stream, a, parts);
+  } else {
+    const Maps maps = {map_of(a.qkv, a.tokens, h.row(), 64), map_of(a.dy, a.tokens, h.out_row(), 64), map_of(a.d_qkv, a.tokens, h.row(), kWarpRows)};
+    const Task task = {parts.log_sum_exp, parts.delta, parts.sums, parts.next, a.ends, static_cast<unsigned>(a.tokens),
+                       static_cast<unsigned>(parts.padded), h};
+    const std::size_t items = parts.padded / kKeys * h.key_value_heads;
+    launch(kName, attention_grad_kernel, grid_of(kName, std::min(multiprocessors(), items)), kThreads, kSharedBytes, stream, maps, task);
+  }
   finish_gradient(stream, a, parts);
 }
 

@@ -10,17 +10,20 @@ namespace xgen::cuda {
 namespace {
 
 constexpr const char* kName = "attention_grad";
-constexpr unsigned kSize = 64;     // of a head
-constexpr unsigned kTileRows = 64, kWarpRows = 16, kWarpSums = kWarpRows * kSize;
+constexpr unsigned kColumns = 64;  // that lie together
+constexpr unsigned kTileRows = 64, kWarpRows = 16, kWarpSums = kWarpRows * kColumns;
 constexpr unsigned kThreads = kTileRows / kWarpRows * kWarp;  // of the last kernel
 
-constexpr unsigned kRowThreads = 256;                        // of the first
-constexpr unsigned kRows = kRowThreads / (kSize / kVector);  // of its block: eight lanes a row
+constexpr unsigned kRowThreads = 256;  // of the first
+template <unsigned size>
+constexpr unsigned kRowsOf = kRowThreads / (size / kVector);  // of its block, by the heads' size: eight elements a lane
 
 // delta and log-sum-exp by head; clears the queries' sums. Block (rows, head). Rows after the last weigh nothing.
+template <unsigned kSize>
 __global__ void __launch_bounds__(kRowThreads) prepare_kernel(const bfloat16* dy, const bfloat16* out, const float* log_sum_exp,
                                                               float* log_sum_exp_by_head, float* delta, float* sums, unsigned* next,
                                                               std::size_t tokens, std::size_t padded, Heads heads) {
+  constexpr unsigned kRows = kRowsOf<kSize>;
   const unsigned head = blockIdx.x % heads.query_heads, lane = threadIdx.x % (kSize / kVector);
   const std::size_t first = std::size_t{blockIdx.x / heads.query_heads} * kRows, row = first + threadIdx.x / (kSize / kVector);
   const bool valid = row < tokens;
@@ -60,18 +63,20 @@ __device__ __forceinline__ void transpose_words(std::uint32_t (&x)[4], unsigned 
   }
 }
 
-// The queries' gradients from their sums; each warp 16 rows of a head.
+// The queries' gradients from their sums; each warp 16 rows of 64 columns of a head.
+template <unsigned kSize>
 __global__ void __launch_bounds__(kThreads) finish_kernel(const float* sums, bfloat16* d_qkv, std::size_t tokens, std::size_t padded, Heads heads) {
-  const unsigned head = blockIdx.x % heads.query_heads, warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
-  const std::size_t tile = blockIdx.x / heads.query_heads;
-  const float* const from = sums + (head * padded + tile * kTileRows) * kSize + warp * kWarpSums;
+  constexpr unsigned kParts = kSize / kColumns;
+  const unsigned column = blockIdx.x % kParts, head = blockIdx.x / kParts % heads.query_heads, warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
+  const std::size_t tile = blockIdx.x / kParts / heads.query_heads;
+  const float* const from = sums + (head * padded + tile * kTileRows) * kSize + (column * (kTileRows / kWarpRows) + warp) * kWarpSums;
   float4 c[8];
 #pragma unroll
   for (unsigned i = 0; i < 8; i++) c[i] = load_aligned<float4>(from + (i * kWarp + lane) * 4);
 #pragma unroll
   for (unsigned half = 0; half < 2; half++) {
     const std::size_t row = tile * kTileRows + warp * kWarpRows + half * 8 + lane / 4;
-    bfloat16* const to = d_qkv + row * heads.row() + heads.query(head);
+    bfloat16* const to = d_qkv + row * heads.row() + heads.query(head) + column * kColumns;
 #pragma unroll
     for (unsigned part = 0; part < 2; part++) {
       std::uint32_t x[4];
@@ -88,25 +93,28 @@ __global__ void __launch_bounds__(kThreads) finish_kernel(const float* sums, bfl
 
 }  // namespace
 
-GradientParts gradient_parts(void* workspace, std::size_t tokens, std::size_t query_heads) {
+GradientParts gradient_parts(void* workspace, std::size_t tokens, std::size_t query_heads, std::size_t size) {
   constexpr std::size_t head = 32;  // so that what follows is aligned
   const std::size_t padded = divide_up(tokens, kGradientPadding) * kGradientPadding, rows = padded * query_heads;
   float* const base = static_cast<float*>(workspace);
-  return {padded, static_cast<unsigned*>(workspace), base + head, base + head + rows, base + head + 2 * rows, (head + rows * (2 + kSize)) * sizeof(float)};
+  return {padded, static_cast<unsigned*>(workspace), base + head, base + head + rows, base + head + 2 * rows, (head + rows * (2 + size)) * sizeof(float)};
 }
 
 std::size_t attention_grad_hopper_workspace_bytes(std::size_t tokens, const AttentionShape& shape) {
-  return gradient_parts(nullptr, tokens, shape.query_heads).bytes;
+  return gradient_parts(nullptr, tokens, shape.query_heads, shape.head_dimension).bytes;
 }
 
 void prepare_gradient(Stream stream, const AttentionBackward<bfloat16>& a, const bfloat16* out, const GradientParts& parts) {
-  launch(kName, prepare_kernel, grid_of(kName, parts.padded / kRows * a.heads.query_heads), kRowThreads, 0, stream, a.dy, out, a.log_sum_exp,
-         parts.log_sum_exp, parts.delta, parts.sums, parts.next, a.tokens, parts.padded, a.heads);
+  const unsigned size = a.heads.head_dimension;
+  launch(kName, size == 64 ? prepare_kernel<64> : prepare_kernel<128>, grid_of(kName, parts.padded / (size == 64 ? kRowsOf<64> : kRowsOf<128>) * a.heads.query_heads), kRowThreads, 0,
+         stream, a.dy, out, a.log_sum_exp, parts.log_sum_exp, parts.delta, parts.sums, parts.next, a.tokens, parts.padded, a.heads);
 }
 
 void finish_gradient(Stream stream, const AttentionBackward<bfloat16>& a, const GradientParts& parts) {
-  launch(kName, finish_kernel, grid_of(kName, parts.padded / kTileRows * a.heads.query_heads), kThreads, 0, stream,
-         static_cast<const float*>(parts.sums), a.d_qkv, a.tokens, parts.padded, a.heads);
+  const unsigned size = a.heads.head_dimension;
+  launch(kName, size == 64 ? finish_kernel<64> : finish_kernel<128>,
+         grid_of(kName, parts.padded / kTileRows * a.heads.query_heads * (size / kColumns)), kThreads, 0, stream, static_cast<const float*>(parts.sums),
+         a.d_qkv, a.tokens, parts.padded, a.heads);
 }
 
 }  // namespace xgen::cuda

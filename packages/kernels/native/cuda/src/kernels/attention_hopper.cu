@@ -28,7 +28,6 @@ constexpr unsigned kStages = 6;
 constexpr unsigned kStoreRows = 16;                             // a warp's
 constexpr std::uint32_t kBoxBytes = 64 * kSize * 2, kStageBytes = 2 * kBoxBytes, kQueryBytes = kRows * kSize * 2;
 constexpr std::size_t kSharedBytes = 2 * kQueryBytes + kStages * kStageBytes + 1024 + 256;
-constexpr std::size_t kCacheBytes = std::size_t{24} << 20;      // of the second-level cache, to be filled with keys and values
 
 struct Maps {
   CUtensorMap rows;  // qkv: 64 columns, 64 rows
@@ -366,22 +365,28 @@ __global__ void attention_hopper_kernel(const __grid_constant__ Maps, const Task
 // ---------------------------------------------------------------------------------------------------------------- host
 
 bool attention_hopper_takes(std::size_t tokens, const AttentionShape& shape) {
-  return on_hopper() && shape.head_dimension == kSize && tokens > 0 && tokens < (std::size_t{1} << 31) - kRows;
+  const bool size = shape.head_dimension == kSize || shape.head_dimension == 128;
+  return on_hopper() && size && tokens > 0 && tokens < (std::size_t{1} << 31) - kRows;
+}
+
+unsigned attention_heads_together(std::size_t tokens, std::size_t documents, const Heads& heads) {
+  constexpr std::size_t cache_bytes = std::size_t{24} << 20;  // of the second-level cache, to be filled with keys and values
+  const std::size_t document_bytes = tokens / std::max<std::size_t>(documents, 1) * heads.head_dimension * 4;
+  unsigned together = heads.key_value_heads;
+  while (together > 1 && (together * document_bytes > cache_bytes || heads.key_value_heads % together != 0)) together--;
+  return together * heads.group;
 }
 
 void attention_hopper(Stream stream, const AttentionForward<bfloat16>& arguments, std::size_t documents, unsigned* next) {
   constexpr const char* name = "attention";
   const Heads& heads = arguments.heads;
+  if (heads.head_dimension == 128) return attention_heads128_hopper(stream, arguments, documents, next);
   Maps maps = {};
   maps.rows = tensor_map(name, arguments.qkv, arguments.tokens, heads.row(), heads.row(), kSize, kKeys);
   maps.out = tensor_map(name, arguments.out, arguments.tokens, heads.out_row(), heads.out_row(), kSize, kStoreRows);
   const unsigned tiles = static_cast<unsigned>(divide_up(arguments.tokens, kRows));
-  // So many heads side by side as have room for a document's keys and values in the second-level cache.
-  const std::size_t document_bytes = arguments.tokens / std::max<std::size_t>(documents, 1) * kSize * 4;
-  unsigned together = heads.key_value_heads;
-  while (together > 1 && (together * document_bytes > kCacheBytes || heads.key_value_heads % together != 0)) together--;
   const Task task = {arguments.starts,      arguments.log_sum_exp, next, static_cast<unsigned>(arguments.tokens), tiles, heads.query_heads,
-                     heads.key_value_heads, heads.group,           together * heads.group, heads.scale * kLog2E};
+                     heads.key_value_heads, heads.group,           attention_heads_together(arguments.tokens, documents, heads), heads.scale * kLog2E};
   const std::size_t blocks = std::min<std::size_t>(multiprocessors(), std::size_t{tiles} * heads.query_heads);
   launch(name, attention_hopper_kernel, grid_of(name, blocks), kThreads, kSharedBytes, stream, maps, task);
 }

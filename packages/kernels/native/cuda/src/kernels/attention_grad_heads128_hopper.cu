@@ -1,0 +1,412 @@
+// The gradient of flash attention for Hopper (sm_90a), bfloat16, head size 128, in one pass over the pairs of queries and keys.
+#include <algorithm>
+
+#include "attention_grad_hopper.h"
+#include "hopper_products.h"
+#include "hopper_wide.h"
+#include "tensor_map.h"
+
+#ifndef XG_STAGES
+#define XG_STAGES 3
+#endif
+#ifndef XG_EARLY
+#define XG_EARLY 0
+#endif
+#ifndef XG_ORDER
+#define XG_ORDER 1
+#endif
+
+namespace xgen::cuda {
+
+namespace {
+
+constexpr unsigned kSize = 128;     // of a head
+constexpr unsigned kQueries = 64;   // of a tile
+constexpr unsigned kKeys = 128;     // of a block
+constexpr unsigned kStages = XG_STAGES;
+constexpr unsigned kThreads = 384;  // a copying warpgroup and two multiplying ones
+constexpr unsigned kWarps = 8;      // that multiply
+constexpr unsigned kWarpRows = 16;
+constexpr unsigned kWarpSums = kWarpRows * 64;
+static_assert(kGradientPadding % kKeys == 0);
+
+constexpr std::uint32_t kBox = 64 * 64 * 2, kTile = 2 * kBox;  // bytes: of 64 rows
+constexpr std::uint32_t kStatisticsBytes = 2 * kQueries * 4;
+// Queries and dy of each stage, keys, values, gradients of two tiles of scores, what each warp hands out, statistics, barriers.
+constexpr std::uint32_t kKeysAt = kStages * 2 * kTile, kValuesAt = kKeysAt + 2 * kTile, kScoresAt = kValuesAt + 2 * kTile, kOutAt = kScoresAt + 4 * kBox;
+constexpr std::uint32_t kWarpOut = kWarpSums * 4;
+constexpr std::uint32_t kStatisticsAt = kOutAt + kWarps * kWarpOut, kBarriersAt = kStatisticsAt + kStages * kStatisticsBytes;
+constexpr std::size_t kSharedBytes = kBarriersAt + (2 * kStages + 4) * 8 + 16 + 1024;
+static_assert(kSharedBytes <= 227 * 1024);
+
+struct Maps {
+  CUtensorMap rows, dy;  // 64 columns, 64 rows
+  CUtensorMap d_rows;    // 64 columns, 16 rows
+};
+
+struct Task {
+  const float* log_sum_exp;  // [query heads][padded], base 2
+  const float* delta;        // likewise
+  float* sums;               // [query heads][padded / 64][2 halves of columns][4 warps][8][32 lanes][4]
+  unsigned* next;            // item of work
+  const std::int32_t* ends;
+  unsigned tokens, padded;   // up to a multiple of 128
+  float factor;              // of scores, times log2(e)
+  Heads heads;
+};
+
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+
+constexpr unsigned kGroup = 128;  // threads of a warpgroup
+constexpr unsigned kTileSums = kQueries * kSize;
+constexpr std::uint32_t kStageBytes = 2 * kTile + kStatisticsBytes;
+
+// Where in the ring a warpgroup is.
+using Place = hopper::RingPlace<kStages>;
+
+// 16 bytes of a box.
+__device__ __forceinline__ std::uint32_t chunk_address(std::uint32_t box, unsigned row, unsigned chunk) {
+  return box + row * 128 + ((chunk ^ (row % 8)) * 16);
+}
+
+// Tiles of queries that see the keys from `first` on.
+__device__ __forceinline__ unsigned tiles_of(const Task& task, unsigned first) {
+  const unsigned last = first + kKeys < task.tokens ? first + kKeys - 1 : task.tokens - 1;
+  return (static_cast<unsigned>(task.ends[last]) - first + kQueries - 1) / kQueries;
+}
+
+// Sums of 16 rows a warp, by 128, as bfloat16 into two boxes of 16 rows.
+__device__ __forceinline__ void store_box_rows(std::uint32_t box, const float (&c)[64], float factor, unsigned lane) {
+#pragma unroll
+  for (unsigned i = 0; i < kSize / 16; i++) {
+    const float* const s = c + 8 * i;
+    hopper::store_matrices(chunk_address(box + i / 4 * (kWarpRows * 128), lane % 16, i % 4 * 2 + lane / 16), pack_bfloat16(s[0] * factor, s[1] * factor),
+                           pack_bfloat16(s[2] * factor, s[3] * factor), pack_bfloat16(s[4] * factor, s[5] * factor),
+                           pack_bfloat16(s[6] * factor, s[7] * factor));
+  }
+}
+
+__global__ void __launch_bounds__(kThreads, 1) attention_grad_heads128_kernel(const __grid_constant__ Maps maps, Task task) {
+  using namespace hopper;
+  extern __shared__ unsigned char shared[];
+  const std::uint32_t base = (shared_address(shared) + 1023u) & ~1023u, barriers = base + kBarriersAt;
+  const auto full = [&](unsigned stage) { return barriers + stage * 8; };
+  const auto empty = [&](unsigned stage) { return barriers + (kStages + stage) * 8; };
+  const std::uint32_t keys_full = barriers + 2 * kStages * 8, keys_empty = keys_full + 8;
+  const auto written = [&](unsigned buffer) { return keys_full + 16 + buffer * 8; };
+  const std::uint32_t item_word = keys_full + 32;
+  if (threadIdx.x == 0) {
+    for (unsigned i = 0; i < kStages; i++) {
+      barrier_init(full(i), 1);
+      barrier_init(empty(i), kWarps);
+    }
+    barrier_init(keys_full, 1);
+    barrier_init(keys_empty, kWarps);
+    for (unsigned i = 0; i < 2; i++) barrier_init(written(i), kWarps);
+    barrier_init_fence();
+  }
+  __syncthreads();
+
+  const unsigned key_heads = task.heads.key_value_heads, blocks = task.padded / kKeys;
+  if (threadIdx.x < kGroup) {
+    give_registers<24>();
+    if (threadIdx.x == 0) {
+      Place at;
+      for (unsigned turn = 0;; turn++) {
+        const unsigned item = atomicAdd(task.next, 1u), block = item / key_heads, key_head = item % key_heads;
+        barrier_wait(keys_empty, turn % 2 ^ 1);
+        asm volatile("st.shared.v2.u32 [%0], {%1, %2};" ::"r"(item_word), "r"(block), "r"(key_head) : "memory");
+        if (block >= blocks) {
+          barrier_arrive(keys_full);
+          break;
+        }
+        const unsigned first = block * kKeys;
+        barrier_expect(keys_full, 4 * kTile);
+        for (unsigned i = 0; i < 4; i++) {
+          const int row = static_cast<int>(first + i / 2 * 64), column = static_cast<int>(i % 2 * 64);
+          load_box(base + kKeysAt + i * kBox, &maps.rows, static_cast<int>(task.heads.key(key_head)) + column, row, keys_full);
+          load_box(base + kValuesAt + i * kBox, &maps.rows, static_cast<int>(task.heads.value(key_head)) + column, row, keys_full);
+        }
+        const unsigned tiles = tiles_of(task, first);
+        unsigned which = key_head * task.heads.group * task.padded + first;
+        int column = static_cast<int>(key_head * task.heads.group * kSize);
+#pragma unroll 1
+        for (unsigned head = 0; head < task.heads.group; head++, column += static_cast<int>(kSize), which += task.padded - tiles * kQueries) {
+#pragma unroll 1
+          for (unsigned tile = 0; tile < tiles; tile++, at.next(), which += kQueries) {
+            const std::uint32_t stage = base + at.stage * 2 * kTile, statistics = base + kStatisticsAt + at.stage * kStatisticsBytes;
+            const int row = static_cast<int>(first + tile * kQueries);
+            barrier_wait(empty(at.stage), at.parity ^ 1);
+            barrier_expect(full(at.stage), kStageBytes);
+            load_box(stage, &maps.rows, column, row, full(at.stage));
+            load_box(stage + kBox, &maps.rows, column + 64, row, full(at.stage));
+            load_piece(statistics, task.log_sum_exp + which, kQueries * 4, full(at.stage));
+            load_box(stage + kTile, &maps.dy, column, row, full(at.stage));
+            load_box(stage + kTile + kBox, &maps.dy, column + 64, row, full(at.stage));
+            load_piece(statistics + kQueries * 4, task.delta + which, kQueries * 4, full(at.stage));
+          }
+        }
+      }
+    }
+  } else {
+    take_registers<240>();
+    // The same in all lanes, and known to be.
+    const unsigned group = __shfl_sync(kFullMask, threadIdx.x / kGroup - 1, 0), lane = lane_kept();
+    const unsigned warp = __shfl_sync(kFullMask, threadIdx.x % kGroup / 32, 0);
+    // Where this lane stores gradients of scores, transposed: matrices (keys 0-7, queries 0-7), (8-15, 0-7), (0-7, 8-15), (8-15, 8-15).
+    const std::uint32_t own_scores = chunk_address(base + kScoresAt + group * kBox, lane / 16 * 8 + lane % 8, 2 * warp + lane / 8 % 2);
+    const std::uint64_t rows = rows_descriptor(base), columns = columns_descriptor(base, kBox);
+    const auto own_out = [&] { return base + kOutAt + (group * 4 + warp) * kWarpOut; };
+
+    Place at;
+    unsigned count = 0;  // tiles: they take turns in the buffers
+    for (unsigned turn = 0;; turn++) {
+      barrier_wait(keys_full, turn % 2);
+      const auto item = [&] {
+        unsigned block, key_head;
+        asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(block), "=r"(key_head) : "r"(item_word) : "memory");
+        return make_uint2(__shfl_sync(kFullMask, block, 0), __shfl_sync(kFullMask, key_head, 0));
+      };
+      const uint2 here = item();
+      if (here.x >= blocks) break;
+      const unsigned first = here.x * kKeys, tiles = tiles_of(task, first);
+      // Where the queries end that see a key: nobody sees what lies after the tokens' end.
+      const auto end_of = [&](unsigned key) { return key < task.tokens ? static_cast<unsigned>(task.ends[key]) : 0u; };
+      // Tiles from this on have queries that do not see all of the warpgroup's keys.
+      const unsigned group_end = first + group * 64 + 63 < task.tokens ? end_of(first + group * 64) : 0u;
+      const unsigned seen = group_end > first ? (group_end - first) / kQueries : 0u;
+
+      float d_keys[64], d_values[64];
+#pragma unroll
+      for (unsigned i = 0; i < 64; i++) d_keys[i] = d_values[i] = 0.0f;
+      std::uint32_t weights[16], gradients[16];
+#pragma unroll
+      for (unsigned i = 0; i < 16; i++) weights[i] = gradients[i] = 0;
+
+      // Half of a tile's columns, over all keys.
+      const auto multiply_queries = [&](float (&d_queries)[32], unsigned from) {
+        const std::uint32_t left = kScoresAt + from * 2 * kBox, right = kKeysAt + group * kBox;
+#pragma unroll
+        for (unsigned k = 0; k < 8; k++) {
+          multiply64<true>(d_queries, moved(rows, left + k / 4 * kBox + k % 4 * 32), moved(columns, right + k / 4 * kTile + k % 4 * (16 * 128)), k > 0);
+        }
+        products_commit();
+      };
+      // Of the tile before, in pieces of a warp's.
+      unsigned sums = (here.y * task.heads.group * (task.padded / kQueries) + first / kQueries) * 8 + group * 4 + warp - 8;
+      // The queries' gradient of the tile before goes to memory, after the words to say that the scores' gradients of this one may be read.
+      const auto put_queries = [&](const float (&d_queries)[32], bool any, unsigned buffer) {
+#ifdef XG_RED
+        if (any) {
+          float* const to = task.sums + std::size_t{sums} * kWarpSums + lane * 4;
+#pragma unroll
+          for (unsigned i = 0; i < 8; i++) {
+            asm volatile("red.global.add.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(to + i * 128), "f"(d_queries[4 * i]), "f"(d_queries[4 * i + 1]),
+                         "f"(d_queries[4 * i + 2]), "f"(d_queries[4 * i + 3])
+                         : "memory");
+          }
+        }
+        if (lane == 0 && buffer < 2) barrier_arrive(written(buffer));
+      };
+#else
+        if (any) {
+          if (lane == 0) wait_for_reads<0>();
+          __syncwarp();
+#pragma unroll
+          for (unsigned i = 0; i < 8; i++) {
+            store_shared(own_out() + (i * 32 + lane) * 16, d_queries[4 * i], d_queries[4 * i + 1], d_queries[4 * i + 2], d_queries[4 * i + 3]);
+          }
+        }
+        fence_for_copies();
+        __syncwarp();
+        if (lane == 0) {
+          if (buffer < 2) barrier_arrive(written(buffer));
+          if (any) {
+            add_piece(task.sums + std::size_t{sums} * kWarpSums, own_out(), kWarpOut);
+            commit_stores();
+          }
+        }
+      };
+#endif
+
+      bool any = false;
+      unsigned tile = 0, rounds = tiles * task.heads.group;
+      const auto multiply_scores = [&](float (&scores)[32]) {
+        const std::uint32_t stage = at.stage * 2 * kTile;
+        products_begin();
+#pragma unroll
+        for (unsigned k = 0; k < 8; k++) {
+          multiply64<false>(scores, moved(rows, kKeysAt + group * kTile + k / 4 * kBox + k % 4 * 32), moved(rows, stage + k / 4 * kBox + k % 4 * 32), k > 0);
+        }
+        products_commit();
+      };
+#pragma unroll 1
+      do {
+        float d_weights[32], d_queries[32];
+        const std::uint32_t stage = at.stage * 2 * kTile, statistics = base + kStatisticsAt + at.stage * kStatisticsBytes + lane % 4 * 8;
+        float scores[32];
+        barrier_wait(full(at.stage), at.parity);
+        multiply_scores(scores);
+#if XG_ORDER == 5
+        products_wait<1>();
+        hold(weights);
+        hold(d_keys);
+        if (any && lane == 0) barrier_arrive(empty(at.stage == 0 ? kStages - 1 : at.stage - 1));
+#endif
+        products_begin();
+#pragma unroll
+        for (unsigned k = 0; k < 8; k++) {
+          multiply64<false>(d_weights, moved(rows, kValuesAt + group * kTile + k / 4 * kBox + k % 4 * 32),
+                            moved(rows, stage + kTile + k / 4 * kBox + k % 4 * 32), k > 0);
+        }
+        products_commit();
+#if XG_EARLY & 1
+        float2 log_sum_exp[8];
+#pragma unroll
+        for (unsigned j = 0; j < 8; j++) log_sum_exp[j] = load_shared(statistics + j * 32);
+#endif
+        products_wait<1>();
+        settle(scores);
+        if (tile <= group || tile >= seen) {
+          const unsigned from = item().x * kKeys, key = from + group * 64 + warp * kWarpRows + lane / 4, end[2] = {end_of(key), end_of(key + 8)};
+#pragma unroll
+          for (unsigned i = 0; i < 32; i++) {
+            const unsigned query = from + tile * kQueries + i / 4 * 8 + lane % 4 * 2 + i % 2;
+            if (query < key + i % 4 / 2 * 8 || query >= end[i % 4 / 2]) scores[i] = -infinity();
+          }
+        }
+#pragma unroll
+        for (unsigned j = 0; j < 8; j++) {
+          float* const s = scores + 4 * j;
+#if XG_EARLY & 1
+          const float2 l = log_sum_exp[j];
+#else
+          const float2 l = load_shared(statistics + j * 32);
+#endif
+#pragma unroll
+          for (unsigned i = 0; i < 4; i++) s[i] = exp2_fast(fmaf(s[i], task.factor, -(i % 2 == 0 ? l.x : l.y)));
+          weights[2 * j] = pack_bfloat16(s[0], s[1]);
+          weights[2 * j + 1] = pack_bfloat16(s[2], s[3]);
+        }
+        products_begin();
+#pragma unroll
+        for (unsigned k = 0; k < 4; k++) multiply_columns(d_values, weights + 4 * k, moved(columns, stage + kTile + k * 16 * 128));
+        products_commit();
+        constexpr unsigned early = XG_EARLY / 2;
+        float2 delta[early > 0 ? early : 1];
+#pragma unroll
+        for (unsigned j = 0; j < early; j++) delta[j] = load_shared(statistics + kQueries * 4 + j * 32);
+        products_wait<1>();
+        settle(d_weights);
+#pragma unroll
+        for (unsigned j = 0; j < 8; j++) {
+          const float* const d = d_weights + 4 * j;
+          const float* const s = scores + 4 * j;
+          const float2 x = j < early ? delta[j < early ? j : 0] : load_shared(statistics + kQueries * 4 + j * 32);
+          gradients[2 * j] = pack_bfloat16(s[0] * (d[0] - x.x), s[1] * (d[1] - x.y));
+          gradients[2 * j + 1] = pack_bfloat16(s[2] * (d[2] - x.x), s[3] * (d[3] - x.y));
+        }
+        // The other warpgroup has left the buffer, too.
+        if (any) barrier_wait(written((count - 1) % 2), (count - 1) / 2 % 2);
+#pragma unroll
+        for (unsigned i = 0; i < 4; i++) store_matrices_transposed(own_scores + count % 2 * 2 * kBox + i * 16 * 128, gradients + 4 * i);
+#ifdef XG_RED
+        fence_for_copies();
+        __syncwarp();
+#endif
+#if XG_ORDER >= 3
+        products_wait<0>();
+        hold(weights);
+        hold(d_values);
+#pragma unroll
+        for (unsigned i = 0; i < 16; i++) asm volatile("mov.b32 %0, %1;" : "=r"(weights[i]) : "r"(gradients[i]));
+#define gradients weights
+#endif
+        products_begin();
+        multiply_queries(d_queries, (count - 1) % 2);
+#pragma unroll
+        for (unsigned k = 0; k < 4; k++) multiply_columns(d_keys, gradients + 4 * k, moved(columns, stage + k * 16 * 128));
+        products_commit();
+        products_wait<1>();
+        settle(d_queries);
+#if XG_ORDER < 3
+        hold(weights);
+        hold(d_values);
+#endif
+        put_queries(d_queries, any, count % 2);
+#if XG_ORDER < 3
+        products_wait<0>();
+        hold(gradients);
+        hold(d_keys);
+        if (lane == 0) barrier_arrive(empty(at.stage));
+#endif
+        at.next();
+        sums += any && tile == 0 ? (task.padded / kQueries - tiles + 1) * 8 : 8;
+        if (++tile == tiles) tile = 0;
+        any = true;
+        count++;
+#undef gradients
+      } while (--rounds > 0);
+      barrier_wait(written((count - 1) % 2), (count - 1) / 2 % 2);
+      float d_queries[32];
+      products_begin();
+      multiply_queries(d_queries, (count - 1) % 2);
+      products_wait<0>();
+      settle(d_queries);
+      hold(weights);
+      hold(d_keys);
+      const uint2 still = item();
+      __syncwarp();
+      if (lane == 0) {
+#if XG_ORDER == 5
+        barrier_arrive(empty(at.stage == 0 ? kStages - 1 : at.stage - 1));
+#endif
+        barrier_arrive(keys_empty);
+      }
+      put_queries(d_queries, true, 2);
+      const int row = static_cast<int>(still.x * kKeys + group * 64 + warp * kWarpRows);
+      const auto put_keys = [&](const float (&c)[64], float by, std::size_t column) {
+        if (lane == 0) wait_for_reads<0>();
+        __syncwarp();
+        store_box_rows(own_out(), c, by, lane);
+        fence_for_copies();
+        __syncwarp();
+        if (lane == 0) {
+          store_box(&maps.d_rows, static_cast<int>(column), row, own_out());
+          store_box(&maps.d_rows, static_cast<int>(column) + 64, row, own_out() + kWarpOut / 2);
+          commit_stores();
+        }
+      };
+      put_keys(d_keys, task.heads.scale, task.heads.key(still.y));
+      put_keys(d_values, 1.0f, task.heads.value(still.y));
+    }
+    if (lane == 0) wait_for_reads<0>();
+  }
+}
+
+#else
+
+__global__ void attention_grad_heads128_kernel(const __grid_constant__ Maps, Task) {}
+
+#endif
+
+// ---------------------------------------------------------------------------------------------------------------- host
+
+constexpr const char* kName = "attention_grad";
+
+CUtensorMap map_of(const void* data, std::size_t rows, std::size_t columns, unsigned box_rows) {
+  return tensor_map(kName, data, rows, columns, columns, 64, box_rows);
+}
+
+}  // namespace
+
+void multiply_gradient_heads128(Stream stream, const AttentionBackward<bfloat16>& a, const GradientParts& parts) {
+  const Heads& h = a.heads;
+  const Maps maps = {map_of(a.qkv, a.tokens, h.row(), 64), map_of(a.dy, a.tokens, h.out_row(), 64), map_of(a.d_qkv, a.tokens, h.row(), kWarpRows)};
+  const Task task = {parts.log_sum_exp, parts.delta, parts.sums, parts.next, a.ends, static_cast<unsigned>(a.tokens), static_cast<unsigned>(parts.padded),
+                     h.scale * kLog2E, h};
+  const std::size_t items = parts.padded / kKeys * h.key_value_heads;
+  launch(kName, attention_grad_heads128_kernel, grid_of(kName, std::min(multiprocessors(), items)), kThreads, kSharedBytes, stream, maps, task);
+}
+
+}  // namespace xgen::cuda

@@ -1,0 +1,463 @@
+// Flash attention forward on Hopper's wgmma for heads of 128: bfloat16, packed documents, grouped queries.
+//
+// Bound by arithmetic: 512 operations of products a pair of query and key, half of all pairs by causality, over 989 TFLOP/s.
+#include <algorithm>
+
+#include "attention_hopper.h"
+#include "hopper_wide.h"
+#include "tensor_map.h"
+
+#ifndef XG_GROUPS
+#define XG_GROUPS 3
+#endif
+#ifndef XG_KEYS
+#define XG_KEYS 80
+#endif
+#ifndef XG_MODE
+#define XG_MODE 0  // 0 joint, 1 overlapped, 2 sequential
+#endif
+#ifndef XG_UNITS
+#define XG_UNITS 8
+#endif
+
+namespace xgen::cuda {
+
+namespace {
+
+constexpr unsigned kSize = 128;  // of a head
+constexpr unsigned kGroups = XG_GROUPS, kGroupRows = 64, kRows = kGroups * kGroupRows;
+constexpr unsigned kKeys = XG_KEYS;                    // a block
+constexpr unsigned kGroup = 128;                       // threads of a warpgroup
+constexpr unsigned kThreads = (1 + kGroups) * kGroup;  // one copies, the others compute
+constexpr unsigned kUnits = XG_UNITS;                  // of the ring: the keys of a block, or its values
+constexpr std::uint32_t kQueryBox = kGroupRows * 128, kQueryBytes = kGroups * 2 * kQueryBox;
+constexpr std::uint32_t kUnitBox = kKeys * 128, kUnitBytes = 2 * kUnitBox;
+constexpr std::size_t kSharedBytes = kQueryBytes + kUnits * kUnitBytes + 1024 + 256;
+static_assert(kSharedBytes <= 227 * 1024);
+
+struct Maps {
+  CUtensorMap queries;  // of qkv: 64 columns, 64 rows
+  CUtensorMap keys;     // of qkv: 64 columns, as many rows as a block has keys
+};
+
+struct Task {
+  const std::int32_t* starts;
+  bfloat16* out;
+  float* log_sum_exp;
+  unsigned* next;  // tile to take, 0 at first
+  unsigned tokens, tiles, query_heads, key_value_heads, group;
+  unsigned together;  // query heads whose tiles are taken side by side: a multiple of the group
+  float scale;        // of scores, times log2(e)
+};
+
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+
+constexpr float kLimit = 1e9f;   // of a lane's sum of weights in a block: beyond it the reference is too small
+constexpr float kMargin = 10.0f; // of a score beyond the reference, in powers of two
+constexpr float kLowest = -1e30f;  // a reference below all: of rows that have seen no key
+
+// What the copying thread tells the others of a tile.
+struct Tile {
+  int index;  // -1: no more
+  unsigned head;
+  int low[kGroups];         // first block of keys of each group
+  int last_start[kGroups];  // of the document of each group's last row
+};
+
+using Place = hopper::RingPlace<kUnits>;
+
+// Descriptors of boxes in shared memory (rows_descriptor and columns_descriptor of hopper.h) as an address in units of 16 bytes, so that one
+// addition moves them. Values are two boxes side by side, so many bytes apart.
+__device__ __forceinline__ std::uint32_t rows_place(std::uint32_t address) { return address >> 4 | 0x10000u; }
+__device__ __forceinline__ std::uint32_t columns_place(std::uint32_t address) { return address >> 4 | (kUnitBox >> 4) << 16; }
+__device__ __forceinline__ std::uint64_t descriptor(std::uint32_t place) { return std::uint64_t{0x40000040u} << 32 | place; }
+
+// A lane's part of its warpgroup's rows: l / 4 and l / 4 + 8 of its warp's sixteen.
+struct Rows {
+  float scores[kKeys / 2];
+  std::uint32_t weights[kKeys / 4];
+  float sums[kSize / 2] = {};
+  float reference[2] = {kLowest, kLowest};  // of the exponents, in powers of two
+  float total[2] = {};                      // this lane's
+};
+
+// weights = 2^(scores * scale - reference), as the left operand of a product; the sums of a lane's columns for both rows.
+__device__ __forceinline__ void exponentials(Rows& rows, float scale, float (&block)[2]) {
+  block[0] = block[1] = 0.0f;
+#pragma unroll
+  for (unsigned i = 0; i < kKeys / 2; i += 2) {
+    const unsigned row = i / 2 % 2;
+    const float low = exp2_fast(fmaf(rows.scores[i], scale, -rows.reference[row]));
+    const float high = exp2_fast(fmaf(rows.scores[i + 1], scale, -rows.reference[row]));
+    block[row] += low + high;
+    rows.weights[i / 2] = pack_bfloat16(low, high);
+  }
+}
+__device__ __forceinline__ float largest_of(const Rows& rows, unsigned row) {
+  float largest = fmaxf(rows.scores[2 * row], rows.scores[2 * row + 1]);
+#pragma unroll
+  for (unsigned i = 4; i < kKeys / 2; i += 4) largest = fmaxf(largest, fmaxf(rows.scores[i + 2 * row], rows.scores[i + 2 * row + 1]));
+  return largest;
+}
+// New references; the sums and totals so far relative to them.
+__device__ __forceinline__ void refer(Rows& rows, const float (&largest)[2], float scale) {
+  float shrink[2];
+#pragma unroll
+  for (unsigned row = 0; row < 2; row++) {
+    const float reference = fmaxf(rows.reference[row], warp_reduce<4>(largest[row], [](float a, float b) { return fmaxf(a, b); }) * scale);
+    shrink[row] = exp2_fast(rows.reference[row] - reference);
+    rows.reference[row] = reference;
+    rows.total[row] *= shrink[row];
+  }
+#pragma unroll
+  for (unsigned i = 0; i < kSize / 2; i++) rows.sums[i] *= shrink[i / 2 % 2];
+}
+
+// Of a block's scores to weights. The first block finds references that make no sum that is below the limit.
+__device__ __forceinline__ void soften(Rows& rows, float scale) {
+  float block[2];
+  exponentials(rows, scale, block);
+  if (__builtin_expect(__any_sync(kFullMask, !(block[0] + block[1] < kLimit)), 0)) {
+    const float largest[2] = {largest_of(rows, 0), largest_of(rows, 1)};
+    refer(rows, largest, scale);
+    exponentials(rows, scale, block);
+  }
+  rows.total[0] += block[0];
+  rows.total[1] += block[1];
+}
+// Likewise; nothing of the scores is wanted again.
+__device__ __forceinline__ void soften_once(Rows& rows, float scale) {
+  const float largest[2] = {largest_of(rows, 0), largest_of(rows, 1)};
+  const bool beyond = fmaf(largest[0], scale, -rows.reference[0]) > kMargin || fmaf(largest[1], scale, -rows.reference[1]) > kMargin;
+  if (__builtin_expect(__any_sync(kFullMask, beyond), 0)) refer(rows, largest, scale);
+  float block[2];
+  exponentials(rows, scale, block);
+  rows.total[0] += block[0];
+  rows.total[1] += block[1];
+}
+// Likewise, in the scores' place. `settle`: before the sums may be touched.
+template <class Settle>
+__device__ __forceinline__ void soften_in_place(Rows& rows, float scale, Settle settle) {
+  const float largest[2] = {largest_of(rows, 0), largest_of(rows, 1)};
+  const bool beyond = fmaf(largest[0], scale, -rows.reference[0]) > kMargin || fmaf(largest[1], scale, -rows.reference[1]) > kMargin;
+  if (__builtin_expect(__any_sync(kFullMask, beyond), 0)) {
+    settle();
+    refer(rows, largest, scale);
+  }
+#pragma unroll
+  for (unsigned i = 0; i < kKeys / 2; i++) {
+    const unsigned row = i / 2 % 2;
+    rows.scores[i] = exp2_fast(fmaf(rows.scores[i], scale, -rows.reference[row]));
+    rows.total[row] += rows.scores[i];
+  }
+}
+__device__ __forceinline__ void pack(Rows& rows) {
+#pragma unroll
+  for (unsigned i = 0; i < kKeys / 2; i += 2) rows.weights[i / 2] = pack_bfloat16(rows.scores[i], rows.scores[i + 1]);
+}
+
+// Keys after their query, and before its document's start, weigh nothing. `row`: this lane's first; `key`: the block's first.
+__device__ __forceinline__ void mask(Rows& rows, const Task& task, int row, int key, bool starts, unsigned lane) {
+  const int column = key + static_cast<int>(lane % 4 * 2);
+#pragma unroll
+  for (unsigned r = 0; r < 2; r++) {
+    const int at = row + static_cast<int>(8 * r);
+    const int low = starts ? task.starts[min(at, static_cast<int>(task.tokens) - 1)] - column : -static_cast<int>(kKeys);
+    const int high = at - column;
+#pragma unroll
+    for (unsigned i = 0; i < kKeys / 4; i++) {
+      const int offset = static_cast<int>(i / 2 * 8 + i % 2);
+      float& score = rows.scores[i / 2 * 4 + i % 2 + 2 * r];
+      if (offset < low || offset > high) score = -infinity();
+    }
+  }
+}
+
+__device__ __forceinline__ void multiply_queries(Rows& rows, std::uint32_t queries, std::uint32_t keys) {
+#pragma unroll
+  for (unsigned k = 0; k < kSize / 16; k++) {
+    const std::uint64_t a = descriptor(queries + k / 4 * (kQueryBox / 16) + k % 4 * 2), b = descriptor(keys + k / 4 * (kUnitBox / 16) + k % 4 * 2);
+    if (k == 0) {
+      hopper::multiply_rows<false>(rows.scores, a, b);
+    } else {
+      hopper::multiply_rows<true>(rows.scores, a, b);
+    }
+  }
+}
+__device__ __forceinline__ void multiply_values(Rows& rows, std::uint32_t values) {
+#pragma unroll
+  for (unsigned k = 0; k < kKeys / 16; k++) hopper::multiply_columns(rows.sums, rows.weights + 4 * k, descriptor(values + k * (16 * 128 / 16)));
+}
+
+__global__ void __launch_bounds__(kThreads, 1) attention_heads128_kernel(const __grid_constant__ Maps maps, const Task task) {
+  using namespace hopper;
+  extern __shared__ unsigned char shared[];
+  const std::uint32_t base = (shared_address(shared) + 1023u) & ~1023u, ring = base + kQueryBytes, barriers = ring + kUnits * kUnitBytes;
+  Tile* const tiles = reinterpret_cast<Tile*>(shared + (barriers - shared_address(shared)) + (2 * kUnits + 2) * 8);  // taken in turn
+  const auto full = [&](unsigned stage) { return barriers + stage * 8; };
+  const auto empty = [&](unsigned stage) { return barriers + (kUnits + stage) * 8; };
+  const std::uint32_t queries_full = barriers + 2 * kUnits * 8, queries_empty = queries_full + 8;
+  if (threadIdx.x == 0) {
+    for (unsigned i = 0; i < kUnits; i++) {
+      barrier_init(full(i), 1);
+      barrier_init(empty(i), kGroups);
+    }
+    barrier_init(queries_full, 1);
+    barrier_init(queries_empty, kGroups);
+    barrier_init_fence();
+  }
+  __syncthreads();
+
+  if (threadIdx.x < kGroup) {
+    give_registers<(kGroups == 2 ? 40 : 32)>();
+    if (threadIdx.x == 0) {
+      prefetch(&maps.queries);
+      prefetch(&maps.keys);
+      const unsigned of_heads = task.tiles * task.together, units = task.tiles * task.query_heads, last = task.tokens - 1;
+      Place at;
+      for (unsigned turn = 0;; turn++) {
+        const unsigned unit = atomicAdd(task.next, 1u);
+        Tile& tile = tiles[turn % 2];
+        if (unit >= units) {
+          barrier_wait(queries_empty, turn % 2 ^ 1);
+          tile.index = -1;
+          barrier_arrive(queries_full);
+          break;
+        }
+        const unsigned rest = unit % of_heads, index = task.tiles - 1 - rest / task.together;
+        const unsigned head = unit / of_heads * task.together + rest % task.together, key_head = head / task.group, first = index * kRows;
+        const int key_column = static_cast<int>((task.query_heads + key_head) * kSize);
+        const int value_column = key_column + static_cast<int>(task.key_value_heads * kSize);
+        const auto load = [&](int column, int block) {
+          const std::uint32_t to = ring + at.stage * kUnitBytes;
+          barrier_wait(empty(at.stage), at.parity ^ 1);
+          barrier_expect(full(at.stage), kUnitBytes);
+          load_box(to, &maps.keys, column, block * static_cast<int>(kKeys), full(at.stage));
+          load_box(to + kUnitBox, &maps.keys, column + 64, block * static_cast<int>(kKeys), full(at.stage));
+          at.next();
+        };
+        int block = static_cast<int>((first + kRows - 1) / kKeys);
+        load(key_column, block);
+        barrier_wait(queries_empty, turn % 2 ^ 1);
+        tile.index = static_cast<int>(index);
+        tile.head = head;
+        int low = 0;
+        for (unsigned group = 0; group < kGroups; group++) {
+          const int start = task.starts[min(first + group * kGroupRows, last)] / static_cast<int>(kKeys);
+          // Starts that fall, of lengths in disorder, must not make a group wait for keys that nobody copies.
+          low = group == 0 ? start : low;
+          tile.low[group] = max(start, low);
+          tile.last_start[group] = task.starts[min(first + group * kGroupRows + kGroupRows - 1, last)];
+        }
+        barrier_expect(queries_full, kQueryBytes);
+        for (unsigned i = 0; i < 2 * kGroups; i++) {
+          load_box(base + i * kQueryBox, &maps.queries, static_cast<int>(head * kSize + i % 2 * 64), static_cast<int>(first + i / 2 * kGroupRows), queries_full);
+        }
+        for (; block > low; block--) {
+          load(key_column, block - 1);
+          load(value_column, block);
+        }
+        load(value_column, low);
+      }
+    }
+  } else {
+    take_registers<(kGroups == 2 ? 232 : 160)>();
+    const unsigned group = __shfl_sync(kFullMask, threadIdx.x / kGroup - 1, 0), thread = threadIdx.x % kGroup, lane = thread % 32;
+    const unsigned warp = __shfl_sync(kFullMask, thread / 32, 0);
+    const auto release = [&](unsigned stage) {
+      if (thread == 0) barrier_arrive(empty(stage));
+    };
+    const float scale = task.scale;
+    Place at;
+    // Units that other groups want. One warp follows the ring: parities say nothing to a warp that is a whole turn of it behind or ahead.
+    const auto skip = [&](int units) {
+      if (units <= 0) return;
+      for (; units > 0; units--, at.next()) {
+        if (warp != 0) continue;
+        barrier_wait(full(at.stage), at.parity);
+        release(at.stage);
+      }
+      asm volatile("bar.sync %0, %1;" ::"r"(1 + group), "n"(kGroup) : "memory");
+    };
+    const std::uint32_t queries_place = rows_place(base + group * 2 * kQueryBox), keys_place = rows_place(ring), values_place = columns_place(ring);
+    const auto keys_of = [&](const Place& place) { return keys_place + place.stage * (kUnitBytes / 16); };
+    const auto values_of = [&](const Place& place) { return values_place + place.stage * (kUnitBytes / 16); };
+    for (unsigned turn = 0;; turn++) {
+      barrier_wait(queries_full, turn % 2);
+      const Tile& tile = tiles[turn % 2];
+      const int index = tile.index;
+      if (index < 0) break;
+      Rows rows;
+      const int first = index * static_cast<int>(kRows) + static_cast<int>(group * kGroupRows);
+      const int low = tile.low[group];
+      const int diagonal = (first + static_cast<int>(kGroupRows) - 1) / static_cast<int>(kKeys);
+      const int above = (index * static_cast<int>(kRows) + static_cast<int>(kRows) - 1) / static_cast<int>(kKeys) - diagonal;
+      // Blocks that neither the diagonal nor a document's start crosses.
+      const int clear_from = (tile.last_start[group] + static_cast<int>(kKeys) - 1) / static_cast<int>(kKeys), clear_to = (first + 1) / static_cast<int>(kKeys);
+      const auto mask_block = [&](int block) {
+        if (block >= clear_from && block < clear_to) return;
+        const int own = static_cast<const volatile Tile&>(tile).index * static_cast<int>(kRows) + static_cast<int>(group * kGroupRows);
+        mask(rows, task, own + static_cast<int>(warp * 16 + lane / 4), block * static_cast<int>(kKeys), block < clear_from, lane);
+      };
+
+      skip(2 * above - 1);
+      barrier_wait(full(at.stage), at.parity);
+      products_begin();
+      multiply_queries(rows, queries_place, keys_of(at));
+      products_commit();
+      products_wait<0>();
+      hold(rows.scores);
+      release(at.stage);
+      at.next();
+      if (above > 0) skip(1);
+#if XG_MODE == 0 || XG_MODE == 3
+#if XG_MODE == 3
+#define soften soften_once
+#endif
+      for (int block = diagonal; block > low; block--) {
+        const Place keys = at;
+        at.next();
+        const bool keys_ready = barrier_test(full(keys.stage), keys.parity), values_ready = barrier_test(full(at.stage), at.parity);
+        mask_block(block);
+        soften(rows, scale);
+        if (!keys_ready) barrier_wait(full(keys.stage), keys.parity);
+        if (!values_ready) barrier_wait(full(at.stage), at.parity);
+        products_begin();
+        multiply_values(rows, values_of(at));
+        multiply_queries(rows, queries_place, keys_of(keys));
+        products_commit();
+        products_wait<0>();
+        hold(rows.scores);
+        hold(rows.weights);
+        hold(rows.sums);
+        release(keys.stage);
+        release(at.stage);
+        at.next();
+      }
+      if (thread == 0) barrier_arrive(queries_empty);
+      mask_block(low);
+      soften(rows, scale);
+#elif XG_MODE == 1
+      mask_block(diagonal);
+      soften_in_place(rows, scale, [] {});
+      pack(rows);
+      for (int block = diagonal; block > low; block--) {
+        const Place keys = at;
+        at.next();
+        barrier_wait(full(keys.stage), keys.parity);
+        products_begin();
+        multiply_queries(rows, queries_place, keys_of(keys));
+        products_commit();
+        barrier_wait(full(at.stage), at.parity);
+        products_begin();
+        multiply_values(rows, values_of(at));
+        products_commit();
+        products_wait<1>();
+        hold(rows.scores);
+        release(keys.stage);
+        mask_block(block - 1);
+        soften_in_place(rows, scale, [&] {
+          products_wait<0>();
+          hold(rows.sums);
+        });
+        products_wait<0>();
+        hold(rows.sums);
+        hold(rows.weights);
+        release(at.stage);
+        at.next();
+        pack(rows);
+      }
+      if (thread == 0) barrier_arrive(queries_empty);
+#else
+      for (int block = diagonal; block > low; block--) {
+        const Place keys = at;
+        at.next();
+        mask_block(block);
+        soften_in_place(rows, scale, [] {});
+        pack(rows);
+        barrier_wait(full(at.stage), at.parity);
+        products_begin();
+        multiply_values(rows, values_of(at));
+        products_commit();
+        products_wait<0>();
+        hold(rows.weights);
+        hold(rows.sums);
+        release(at.stage);
+        at.next();
+        barrier_wait(full(keys.stage), keys.parity);
+        products_begin();
+        multiply_queries(rows, queries_place, keys_of(keys));
+        products_commit();
+        products_wait<0>();
+        hold(rows.scores);
+        release(keys.stage);
+      }
+      if (thread == 0) barrier_arrive(queries_empty);
+      mask_block(low);
+      soften_in_place(rows, scale, [] {});
+      pack(rows);
+#endif
+      const int below = low - static_cast<const volatile Tile&>(tile).low[0];
+      if (below > 0) skip(1);
+      barrier_wait(full(at.stage), at.parity);
+      products_begin();
+      multiply_values(rows, values_of(at));
+      products_commit();
+      products_wait<0>();
+      hold(rows.weights);
+      hold(rows.sums);
+      release(at.stage);
+      at.next();
+      skip(2 * below - 1);
+
+      const unsigned head = static_cast<const volatile Tile&>(tile).head;
+      const unsigned row = static_cast<const volatile Tile&>(tile).index * kRows + group * kGroupRows + warp * 16 + lane / 4;
+#pragma unroll
+      for (unsigned r = 0; r < 2; r++) {
+        const float total = warp_reduce<4>(rows.total[r], Add{}), inverse = 1.0f / total;
+        const unsigned at_row = row + r * 8;
+        const bool valid = at_row < task.tokens;
+        if (lane % 4 == 0 && valid && task.log_sum_exp != nullptr) {
+          task.log_sum_exp[std::size_t{at_row} * task.query_heads + head] = (rows.reference[r] + log2f(total)) * kLn2;
+        }
+        bfloat16* const to = task.out + (std::size_t{at_row} * task.query_heads + head) * kSize;
+#pragma unroll
+        for (unsigned part = 0; part < kSize / 32; part++) {
+          std::uint32_t x[4];
+#pragma unroll
+          for (unsigned i = 0; i < 4; i++) {
+            const float* const s = rows.sums + (part * 4 + i) * 4 + 2 * r;
+            x[i] = pack_bfloat16(s[0] * inverse, s[1] * inverse);
+          }
+          transpose_words(x, lane);
+          if (valid) store_aligned(to + (part * 4 + lane % 4) * kVector, make_uint4(x[0], x[1], x[2], x[3]));
+        }
+      }
+    }
+  }
+}
+
+#else
+
+__global__ void attention_heads128_kernel(const __grid_constant__ Maps, const Task) {}
+
+#endif
+
+}  // namespace
+
+// ---------------------------------------------------------------------------------------------------------------- host
+
+void attention_heads128_hopper(Stream stream, const AttentionForward<bfloat16>& arguments, std::size_t documents, unsigned* next) {
+  constexpr const char* name = "attention";
+  const Heads& heads = arguments.heads;
+  Maps maps = {};
+  maps.queries = tensor_map(name, arguments.qkv, arguments.tokens, heads.row(), heads.row(), 64, kGroupRows);
+  maps.keys = tensor_map(name, arguments.qkv, arguments.tokens, heads.row(), heads.row(), 64, kKeys);
+  const unsigned tiles = static_cast<unsigned>(divide_up(arguments.tokens, kRows));
+  const Task task = {arguments.starts, arguments.out,         arguments.log_sum_exp, next, static_cast<unsigned>(arguments.tokens), tiles,
+                     heads.query_heads, heads.key_value_heads, heads.group,           attention_heads_together(arguments.tokens, documents, heads), heads.scale * kLog2E};
+  const std::size_t blocks = std::min<std::size_t>(multiprocessors(), std::size_t{tiles} * heads.query_heads);
+  launch(name, attention_heads128_kernel, grid_of(name, blocks), kThreads, kSharedBytes, stream, maps, task);
+}
+
+}  // namespace xgen::cuda
