@@ -179,7 +179,7 @@ describe.skipIf(missing.length > 0)('xgen cluster on Slurm', () => {
       while (!status.stdout.startsWith('curation finished')) {
         // On a busy machine the controller may be late to answer; the next question will do.
         if (!status.stderr.includes('[SLURM_FAILED]')) expect(status).toMatchObject({ code: 0, stderr: '' });
-        await sleep(500);
+        await sleep(1500);
         status = await xgen(['cluster', 'status', 'on-slurm'], home);
       }
       expect(await xgen(['tokenize', 'recipe.json', '-o', 'on-slurm'], home)).toMatchObject({ code: 0, stderr: '' });

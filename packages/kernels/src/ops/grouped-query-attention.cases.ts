@@ -86,7 +86,7 @@ export const groupedQueryAttentionOperation = declareOperation<AttentionShape>({
     attentionCase([5, 18], { queryHeads: 6, keyValueHeads: 2, headDimension: 128 }),
     { ...attentionCase([261, 3, 70], { queryHeads: 4, keyValueHeads: 2, headDimension: 64 }), large: true },
     { ...attentionCase([261, 3, 70], { queryHeads: 6, keyValueHeads: 2, headDimension: 128 }), large: true },
-    { ...attentionCase([193, 0, 1, 128], { queryHeads: 2, keyValueHeads: 2, headDimension: 128, scale: 0.3 }), large: true },
+    { ...attentionCase([193, 0, 1, 128], { queryHeads: 2, keyValueHeads: 2, headDimension: 128 }), large: true },
     attentionCase([67], { queryHeads: 2, keyValueHeads: 1, headDimension: 32 }),
     attentionCase([], { queryHeads: 2, keyValueHeads: 1, headDimension: 4 }),
     attentionCase([6], { queryHeads: 2, keyValueHeads: 1, headDimension: 10 }),

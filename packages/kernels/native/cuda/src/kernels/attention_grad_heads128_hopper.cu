@@ -1,4 +1,8 @@
-// The gradient of flash attention for Hopper (sm_90a), bfloat16, head size 128, in one pass over the pairs of queries and keys.
+// The gradient of flash attention for Hopper (sm_90a), bfloat16, head size 128, in one pass over the pairs of queries and keys. What is done by row
+// before and after it: attention_grad_rows_hopper.cu.
+//
+// Bound by arithmetic: 1,280 operations of products a pair of query and key, half of all pairs by causality, over 989 TFLOP/s. A block has 128 keys,
+// whose gradients stay in registers; the queries' are added to memory, in no fixed order.
 #include <algorithm>
 
 #include "attention_grad_hopper.h"
@@ -6,15 +10,6 @@
 #include "hopper_wide.h"
 #include "tensor_map.h"
 
-#ifndef XG_STAGES
-#define XG_STAGES 3
-#endif
-#ifndef XG_EARLY
-#define XG_EARLY 0
-#endif
-#ifndef XG_ORDER
-#define XG_ORDER 1
-#endif
 
 namespace xgen::cuda {
 
@@ -23,7 +18,8 @@ namespace {
 constexpr unsigned kSize = 128;     // of a head
 constexpr unsigned kQueries = 64;   // of a tile
 constexpr unsigned kKeys = 128;     // of a block
-constexpr unsigned kStages = XG_STAGES;
+constexpr unsigned kStages = 3;
+constexpr unsigned kEarly = 4;      // of a lane's 8 pairs of delta, loaded while products run: more were slower
 constexpr unsigned kThreads = 384;  // a copying warpgroup and two multiplying ones
 constexpr unsigned kWarps = 8;      // that multiply
 constexpr unsigned kWarpRows = 16;
@@ -67,6 +63,11 @@ using Place = hopper::RingPlace<kStages>;
 // 16 bytes of a box.
 __device__ __forceinline__ std::uint32_t chunk_address(std::uint32_t box, unsigned row, unsigned chunk) {
   return box + row * 128 + ((chunk ^ (row % 8)) * 16);
+}
+
+// Of two neighbouring tiles of eight queries, this lane's; where it is written, as a load that the compiler moves waits behind products.
+__device__ __forceinline__ void load_statistics(float2* x, std::uint32_t from) {
+  asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];" : "=f"(x[0].x), "=f"(x[0].y), "=f"(x[1].x), "=f"(x[1].y) : "r"(from));
 }
 
 // Tiles of queries that see the keys from `first` on.
@@ -196,7 +197,6 @@ __global__ void __launch_bounds__(kThreads, 1) attention_grad_heads128_kernel(co
       unsigned sums = (here.y * task.heads.group * (task.padded / kQueries) + first / kQueries) * 8 + group * 4 + warp - 8;
       // The queries' gradient of the tile before goes to memory, after the words to say that the scores' gradients of this one may be read.
       const auto put_queries = [&](const float (&d_queries)[32], bool any, unsigned buffer) {
-#ifdef XG_RED
         if (any) {
           float* const to = task.sums + std::size_t{sums} * kWarpSums + lane * 4;
 #pragma unroll
@@ -208,26 +208,6 @@ __global__ void __launch_bounds__(kThreads, 1) attention_grad_heads128_kernel(co
         }
         if (lane == 0 && buffer < 2) barrier_arrive(written(buffer));
       };
-#else
-        if (any) {
-          if (lane == 0) wait_for_reads<0>();
-          __syncwarp();
-#pragma unroll
-          for (unsigned i = 0; i < 8; i++) {
-            store_shared(own_out() + (i * 32 + lane) * 16, d_queries[4 * i], d_queries[4 * i + 1], d_queries[4 * i + 2], d_queries[4 * i + 3]);
-          }
-        }
-        fence_for_copies();
-        __syncwarp();
-        if (lane == 0) {
-          if (buffer < 2) barrier_arrive(written(buffer));
-          if (any) {
-            add_piece(task.sums + std::size_t{sums} * kWarpSums, own_out(), kWarpOut);
-            commit_stores();
-          }
-        }
-      };
-#endif
 
       bool any = false;
       unsigned tile = 0, rounds = tiles * task.heads.group;
@@ -243,16 +223,13 @@ __global__ void __launch_bounds__(kThreads, 1) attention_grad_heads128_kernel(co
 #pragma unroll 1
       do {
         float d_weights[32], d_queries[32];
-        const std::uint32_t stage = at.stage * 2 * kTile, statistics = base + kStatisticsAt + at.stage * kStatisticsBytes + lane % 4 * 8;
+        const std::uint32_t stage = at.stage * 2 * kTile, statistics = base + kStatisticsAt + at.stage * kStatisticsBytes + lane % 4 * 16;
         float scores[32];
         barrier_wait(full(at.stage), at.parity);
+        float2 log_sum_exp[8], delta[8];
+#pragma unroll
+        for (unsigned j = 0; j < 8; j += 2) load_statistics(log_sum_exp + j, statistics + j * 32);
         multiply_scores(scores);
-#if XG_ORDER == 5
-        products_wait<1>();
-        hold(weights);
-        hold(d_keys);
-        if (any && lane == 0) barrier_arrive(empty(at.stage == 0 ? kStages - 1 : at.stage - 1));
-#endif
         products_begin();
 #pragma unroll
         for (unsigned k = 0; k < 8; k++) {
@@ -260,11 +237,6 @@ __global__ void __launch_bounds__(kThreads, 1) attention_grad_heads128_kernel(co
                             moved(rows, stage + kTile + k / 4 * kBox + k % 4 * 32), k > 0);
         }
         products_commit();
-#if XG_EARLY & 1
-        float2 log_sum_exp[8];
-#pragma unroll
-        for (unsigned j = 0; j < 8; j++) log_sum_exp[j] = load_shared(statistics + j * 32);
-#endif
         products_wait<1>();
         settle(scores);
         if (tile <= group || tile >= seen) {
@@ -278,11 +250,7 @@ __global__ void __launch_bounds__(kThreads, 1) attention_grad_heads128_kernel(co
 #pragma unroll
         for (unsigned j = 0; j < 8; j++) {
           float* const s = scores + 4 * j;
-#if XG_EARLY & 1
           const float2 l = log_sum_exp[j];
-#else
-          const float2 l = load_shared(statistics + j * 32);
-#endif
 #pragma unroll
           for (unsigned i = 0; i < 4; i++) s[i] = exp2_fast(fmaf(s[i], task.factor, -(i % 2 == 0 ? l.x : l.y)));
           weights[2 * j] = pack_bfloat16(s[0], s[1]);
@@ -292,17 +260,16 @@ __global__ void __launch_bounds__(kThreads, 1) attention_grad_heads128_kernel(co
 #pragma unroll
         for (unsigned k = 0; k < 4; k++) multiply_columns(d_values, weights + 4 * k, moved(columns, stage + kTile + k * 16 * 128));
         products_commit();
-        constexpr unsigned early = XG_EARLY / 2;
-        float2 delta[early > 0 ? early : 1];
 #pragma unroll
-        for (unsigned j = 0; j < early; j++) delta[j] = load_shared(statistics + kQueries * 4 + j * 32);
+        for (unsigned j = 0; j < kEarly; j += 2) load_statistics(delta + j, statistics + kQueries * 4 + j * 32);
         products_wait<1>();
         settle(d_weights);
 #pragma unroll
         for (unsigned j = 0; j < 8; j++) {
           const float* const d = d_weights + 4 * j;
           const float* const s = scores + 4 * j;
-          const float2 x = j < early ? delta[j < early ? j : 0] : load_shared(statistics + kQueries * 4 + j * 32);
+          if (j >= kEarly && j % 2 == 0) load_statistics(delta + j, statistics + kQueries * 4 + j * 32);
+          const float2 x = delta[j];
           gradients[2 * j] = pack_bfloat16(s[0] * (d[0] - x.x), s[1] * (d[1] - x.y));
           gradients[2 * j + 1] = pack_bfloat16(s[2] * (d[2] - x.x), s[3] * (d[3] - x.y));
         }
@@ -310,18 +277,8 @@ __global__ void __launch_bounds__(kThreads, 1) attention_grad_heads128_kernel(co
         if (any) barrier_wait(written((count - 1) % 2), (count - 1) / 2 % 2);
 #pragma unroll
         for (unsigned i = 0; i < 4; i++) store_matrices_transposed(own_scores + count % 2 * 2 * kBox + i * 16 * 128, gradients + 4 * i);
-#ifdef XG_RED
         fence_for_copies();
         __syncwarp();
-#endif
-#if XG_ORDER >= 3
-        products_wait<0>();
-        hold(weights);
-        hold(d_values);
-#pragma unroll
-        for (unsigned i = 0; i < 16; i++) asm volatile("mov.b32 %0, %1;" : "=r"(weights[i]) : "r"(gradients[i]));
-#define gradients weights
-#endif
         products_begin();
         multiply_queries(d_queries, (count - 1) % 2);
 #pragma unroll
@@ -329,23 +286,18 @@ __global__ void __launch_bounds__(kThreads, 1) attention_grad_heads128_kernel(co
         products_commit();
         products_wait<1>();
         settle(d_queries);
-#if XG_ORDER < 3
         hold(weights);
         hold(d_values);
-#endif
         put_queries(d_queries, any, count % 2);
-#if XG_ORDER < 3
         products_wait<0>();
         hold(gradients);
         hold(d_keys);
         if (lane == 0) barrier_arrive(empty(at.stage));
-#endif
         at.next();
         sums += any && tile == 0 ? (task.padded / kQueries - tiles + 1) * 8 : 8;
         if (++tile == tiles) tile = 0;
         any = true;
         count++;
-#undef gradients
       } while (--rounds > 0);
       barrier_wait(written((count - 1) % 2), (count - 1) / 2 % 2);
       float d_queries[32];
@@ -353,14 +305,9 @@ __global__ void __launch_bounds__(kThreads, 1) attention_grad_heads128_kernel(co
       multiply_queries(d_queries, (count - 1) % 2);
       products_wait<0>();
       settle(d_queries);
-      hold(weights);
-      hold(d_keys);
       const uint2 still = item();
       __syncwarp();
       if (lane == 0) {
-#if XG_ORDER == 5
-        barrier_arrive(empty(at.stage == 0 ? kStages - 1 : at.stage - 1));
-#endif
         barrier_arrive(keys_empty);
       }
       put_queries(d_queries, true, 2);

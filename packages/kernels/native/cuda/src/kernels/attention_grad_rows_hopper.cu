@@ -3,6 +3,7 @@
 //
 // Bound by memory, 14 bytes an element of dy: it and out are read and the sums written, then the sums read and written as bfloat16.
 #include "attention_grad_hopper.h"
+#include "hopper_wide.h"
 #include "xgen/cuda/device.h"
 
 namespace xgen::cuda {
@@ -17,6 +18,12 @@ constexpr unsigned kThreads = kTileRows / kWarpRows * kWarp;  // of the last ker
 constexpr unsigned kRowThreads = 256;  // of the first
 template <unsigned size>
 constexpr unsigned kRowsOf = kRowThreads / (size / kVector);  // of its block, by the heads' size: eight elements a lane
+
+// Of 64 rows' numbers, in the order in which lanes of a warpgroup take four at once: lane l % 4 has columns 8 j + 2 (l % 4) and the next of its product's.
+__device__ __forceinline__ std::size_t statistics_place(std::size_t row) {
+  const std::size_t j = row / 8, lane = row % 8 / 2;
+  return (j / 2 * 4 + lane) * 4 + j % 2 * 2 + row % 2;
+}
 
 // delta and log-sum-exp by head; clears the queries' sums. Block (rows, head). Rows after the last weigh nothing.
 template <unsigned kSize>
@@ -39,28 +46,11 @@ __global__ void __launch_bounds__(kRowThreads) prepare_kernel(const bfloat16* dy
   for (unsigned i = 0; i < kRows * kSize / 4 / kRowThreads; i++) clear[i * kRowThreads + threadIdx.x] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
   sum = warp_reduce<kSize / kVector>(sum, Add{});
   if (lane == 0) {
-    delta[head * padded + row] = sum;
-    log_sum_exp_by_head[head * padded + row] = valid ? log_sum_exp[row * heads.query_heads + head] * kLog2E : infinity();
+    const std::size_t to = head * padded + (kSize == 64 ? row : row / kTileRows * kTileRows + statistics_place(row % kTileRows));
+    delta[to] = sum;
+    log_sum_exp_by_head[to] = valid ? log_sum_exp[row * heads.query_heads + head] * kLog2E : infinity();
   }
   if (blockIdx.x == 0 && threadIdx.x == 0) *next = 0;
-}
-
-// Of four words in each of four lanes, transposed: lane l gets word l of each.
-__device__ __forceinline__ void transpose_words(std::uint32_t (&x)[4], unsigned lane) {
-#pragma unroll
-  for (unsigned step = 1; step < 4; step *= 2) {
-    const bool upper = (lane & step) != 0;
-#pragma unroll
-    for (unsigned i = 0; i < 4; i++) {
-      if ((i & step) != 0) continue;
-      const std::uint32_t given = __shfl_xor_sync(kFullMask, upper ? x[i] : x[i + step], step);
-      if (upper) {
-        x[i] = given;
-      } else {
-        x[i + step] = given;
-      }
-    }
-  }
 }
 
 // The queries' gradients from their sums; each warp 16 rows of 64 columns of a head.
@@ -85,7 +75,7 @@ __global__ void __launch_bounds__(kThreads) finish_kernel(const float* sums, bfl
         const float4& s = c[part * 4 + i];
         x[i] = half == 0 ? pack_bfloat16(s.x * heads.scale, s.y * heads.scale) : pack_bfloat16(s.z * heads.scale, s.w * heads.scale);
       }
-      transpose_words(x, lane);
+      hopper::transpose_words(x, lane);
       if (row < tokens) store_aligned(to + (part * 4 + lane % 4) * kVector, make_uint4(x[0], x[1], x[2], x[3]));
     }
   }

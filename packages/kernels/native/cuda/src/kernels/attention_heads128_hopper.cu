@@ -7,29 +7,16 @@
 #include "hopper_wide.h"
 #include "tensor_map.h"
 
-#ifndef XG_GROUPS
-#define XG_GROUPS 3
-#endif
-#ifndef XG_KEYS
-#define XG_KEYS 80
-#endif
-#ifndef XG_MODE
-#define XG_MODE 0  // 0 joint, 1 overlapped, 2 sequential
-#endif
-#ifndef XG_UNITS
-#define XG_UNITS 8
-#endif
-
 namespace xgen::cuda {
 
 namespace {
 
 constexpr unsigned kSize = 128;  // of a head
-constexpr unsigned kGroups = XG_GROUPS, kGroupRows = 64, kRows = kGroups * kGroupRows;
-constexpr unsigned kKeys = XG_KEYS;                    // a block
+constexpr unsigned kGroups = 3, kGroupRows = 64, kRows = kGroups * kGroupRows;
+constexpr unsigned kKeys = 64;                         // a block
 constexpr unsigned kGroup = 128;                       // threads of a warpgroup
 constexpr unsigned kThreads = (1 + kGroups) * kGroup;  // one copies, the others compute
-constexpr unsigned kUnits = XG_UNITS;                  // of the ring: the keys of a block, or its values
+constexpr unsigned kUnits = 10;                        // of the ring: the keys of a block, or its values
 constexpr std::uint32_t kQueryBox = kGroupRows * 128, kQueryBytes = kGroups * 2 * kQueryBox;
 constexpr std::uint32_t kUnitBox = kKeys * 128, kUnitBytes = 2 * kUnitBox;
 constexpr std::size_t kSharedBytes = kQueryBytes + kUnits * kUnitBytes + 1024 + 256;
@@ -52,8 +39,7 @@ struct Task {
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 
-constexpr float kLimit = 1e9f;   // of a lane's sum of weights in a block: beyond it the reference is too small
-constexpr float kMargin = 10.0f; // of a score beyond the reference, in powers of two
+constexpr float kLimit = 1e9f;     // of a lane's sum of weights in a block: beyond it the reference is too small
 constexpr float kLowest = -1e30f;  // a reference below all: of rows that have seen no key
 
 // What the copying thread tells the others of a tile.
@@ -125,36 +111,6 @@ __device__ __forceinline__ void soften(Rows& rows, float scale) {
   rows.total[0] += block[0];
   rows.total[1] += block[1];
 }
-// Likewise; nothing of the scores is wanted again.
-__device__ __forceinline__ void soften_once(Rows& rows, float scale) {
-  const float largest[2] = {largest_of(rows, 0), largest_of(rows, 1)};
-  const bool beyond = fmaf(largest[0], scale, -rows.reference[0]) > kMargin || fmaf(largest[1], scale, -rows.reference[1]) > kMargin;
-  if (__builtin_expect(__any_sync(kFullMask, beyond), 0)) refer(rows, largest, scale);
-  float block[2];
-  exponentials(rows, scale, block);
-  rows.total[0] += block[0];
-  rows.total[1] += block[1];
-}
-// Likewise, in the scores' place. `settle`: before the sums may be touched.
-template <class Settle>
-__device__ __forceinline__ void soften_in_place(Rows& rows, float scale, Settle settle) {
-  const float largest[2] = {largest_of(rows, 0), largest_of(rows, 1)};
-  const bool beyond = fmaf(largest[0], scale, -rows.reference[0]) > kMargin || fmaf(largest[1], scale, -rows.reference[1]) > kMargin;
-  if (__builtin_expect(__any_sync(kFullMask, beyond), 0)) {
-    settle();
-    refer(rows, largest, scale);
-  }
-#pragma unroll
-  for (unsigned i = 0; i < kKeys / 2; i++) {
-    const unsigned row = i / 2 % 2;
-    rows.scores[i] = exp2_fast(fmaf(rows.scores[i], scale, -rows.reference[row]));
-    rows.total[row] += rows.scores[i];
-  }
-}
-__device__ __forceinline__ void pack(Rows& rows) {
-#pragma unroll
-  for (unsigned i = 0; i < kKeys / 2; i += 2) rows.weights[i / 2] = pack_bfloat16(rows.scores[i], rows.scores[i + 1]);
-}
 
 // Keys after their query, and before its document's start, weigh nothing. `row`: this lane's first; `key`: the block's first.
 __device__ __forceinline__ void mask(Rows& rows, const Task& task, int row, int key, bool starts, unsigned lane) {
@@ -209,7 +165,7 @@ __global__ void __launch_bounds__(kThreads, 1) attention_heads128_kernel(const _
   __syncthreads();
 
   if (threadIdx.x < kGroup) {
-    give_registers<(kGroups == 2 ? 40 : 32)>();
+    give_registers<32>();
     if (threadIdx.x == 0) {
       prefetch(&maps.queries);
       prefetch(&maps.keys);
@@ -261,7 +217,7 @@ __global__ void __launch_bounds__(kThreads, 1) attention_heads128_kernel(const _
       }
     }
   } else {
-    take_registers<(kGroups == 2 ? 232 : 160)>();
+    take_registers<160>();
     const unsigned group = __shfl_sync(kFullMask, threadIdx.x / kGroup - 1, 0), thread = threadIdx.x % kGroup, lane = thread % 32;
     const unsigned warp = __shfl_sync(kFullMask, thread / 32, 0);
     const auto release = [&](unsigned stage) {
@@ -310,10 +266,6 @@ __global__ void __launch_bounds__(kThreads, 1) attention_heads128_kernel(const _
       release(at.stage);
       at.next();
       if (above > 0) skip(1);
-#if XG_MODE == 0 || XG_MODE == 3
-#if XG_MODE == 3
-#define soften soften_once
-#endif
       for (int block = diagonal; block > low; block--) {
         const Place keys = at;
         at.next();
@@ -337,66 +289,6 @@ __global__ void __launch_bounds__(kThreads, 1) attention_heads128_kernel(const _
       if (thread == 0) barrier_arrive(queries_empty);
       mask_block(low);
       soften(rows, scale);
-#elif XG_MODE == 1
-      mask_block(diagonal);
-      soften_in_place(rows, scale, [] {});
-      pack(rows);
-      for (int block = diagonal; block > low; block--) {
-        const Place keys = at;
-        at.next();
-        barrier_wait(full(keys.stage), keys.parity);
-        products_begin();
-        multiply_queries(rows, queries_place, keys_of(keys));
-        products_commit();
-        barrier_wait(full(at.stage), at.parity);
-        products_begin();
-        multiply_values(rows, values_of(at));
-        products_commit();
-        products_wait<1>();
-        hold(rows.scores);
-        release(keys.stage);
-        mask_block(block - 1);
-        soften_in_place(rows, scale, [&] {
-          products_wait<0>();
-          hold(rows.sums);
-        });
-        products_wait<0>();
-        hold(rows.sums);
-        hold(rows.weights);
-        release(at.stage);
-        at.next();
-        pack(rows);
-      }
-      if (thread == 0) barrier_arrive(queries_empty);
-#else
-      for (int block = diagonal; block > low; block--) {
-        const Place keys = at;
-        at.next();
-        mask_block(block);
-        soften_in_place(rows, scale, [] {});
-        pack(rows);
-        barrier_wait(full(at.stage), at.parity);
-        products_begin();
-        multiply_values(rows, values_of(at));
-        products_commit();
-        products_wait<0>();
-        hold(rows.weights);
-        hold(rows.sums);
-        release(at.stage);
-        at.next();
-        barrier_wait(full(keys.stage), keys.parity);
-        products_begin();
-        multiply_queries(rows, queries_place, keys_of(keys));
-        products_commit();
-        products_wait<0>();
-        hold(rows.scores);
-        release(keys.stage);
-      }
-      if (thread == 0) barrier_arrive(queries_empty);
-      mask_block(low);
-      soften_in_place(rows, scale, [] {});
-      pack(rows);
-#endif
       const int below = low - static_cast<const volatile Tile&>(tile).low[0];
       if (below > 0) skip(1);
       barrier_wait(full(at.stage), at.parity);

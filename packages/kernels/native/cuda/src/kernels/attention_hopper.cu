@@ -83,18 +83,6 @@ __device__ __forceinline__ void multiply_columns(float (&c)[32], const std::uint
 }
 #undef XGEN_SUMS32
 
-// Nothing that uses these registers moves across.
-template <unsigned count>
-__device__ __forceinline__ void hold(float (&x)[count]) {
-#pragma unroll
-  for (unsigned i = 0; i < count; i++) asm volatile("" : "+f"(x[i])::"memory");
-}
-template <unsigned count>
-__device__ __forceinline__ void hold(std::uint32_t (&x)[count]) {
-#pragma unroll
-  for (unsigned i = 0; i < count; i++) asm volatile("" : "+r"(x[i])::"memory");
-}
-
 // A lane's part of its warpgroup's rows: l / 4 and l / 4 + 8 of its warp's sixteen.
 struct Rows {
   float scores[32];
@@ -104,9 +92,9 @@ struct Rows {
   float total[2] = {};                              // this lane's
 
   __device__ __forceinline__ void hold_all() {
-    hold(scores);
-    hold(weights);
-    hold(sums);
+    hopper::hold(scores);
+    hopper::hold(weights);
+    hopper::hold(sums);
   }
 };
 

@@ -115,6 +115,18 @@ __device__ __forceinline__ void products_wait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(left) : "memory");
 }
 
+// Nothing that uses these registers moves across.
+template <unsigned count>
+__device__ __forceinline__ void hold(float (&x)[count]) {
+#pragma unroll
+  for (unsigned i = 0; i < count; i++) asm volatile("" : "+f"(x[i])::"memory");
+}
+template <unsigned count>
+__device__ __forceinline__ void hold(std::uint32_t (&x)[count]) {
+#pragma unroll
+  for (unsigned i = 0; i < count; i++) asm volatile("" : "+r"(x[i])::"memory");
+}
+
 #define XGEN_SUMS8(c, i) "+f"(c[i]), "+f"(c[i + 1]), "+f"(c[i + 2]), "+f"(c[i + 3]), "+f"(c[i + 4]), "+f"(c[i + 5]), "+f"(c[i + 6]), "+f"(c[i + 7])
 
 // c (64 x 128) = a (64 x 16) b (16 x 128), or added to c. Of a row of warp w's sixteen, lane l holds columns 8 j + 2 (l % 4) and the next:

@@ -1,4 +1,5 @@
-// What attention over heads of 128 needs of Hopper besides hopper.h: products of a warpgroup of 64 rows with 96 or 128 columns. PTX ISA 8.0, section "wgmma".
+// What attention over heads of 128 needs of Hopper besides hopper.h: products of a warpgroup with 64 or 128 columns, the latter
+// with the left operand in registers, and the exchange of words that makes whole 16 bytes of a row of sums. PTX ISA 8.0, section "wgmma".
 #pragma once
 
 #include "hopper.h"
@@ -9,59 +10,25 @@ namespace xgen::cuda::hopper {
 #define XGEN_NAMES32                                                                                                                             \
   "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, " \
   "%30, %31"
-#define XGEN_NAMES40 XGEN_NAMES32 ", %32, %33, %34, %35, %36, %37, %38, %39"
-#define XGEN_NAMES48 XGEN_NAMES40 ", %40, %41, %42, %43, %44, %45, %46, %47"
-#define XGEN_NAMES64 XGEN_NAMES48 ", %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
 
-// c (64 x 64, 96 or 128) = a (64 x 16) b (16 x as many), or added to c; a and b in shared memory along their rows. Sums lie as for `multiply` of hopper.h.
+// c (64 x 64) = a (64 x 16) b (16 x 64), or added to c; a and b in shared memory along their rows. Sums lie as for `multiply` of hopper.h.
 template <bool add>
 __device__ __forceinline__ void multiply_rows(float (&c)[32], std::uint64_t a, std::uint64_t b) {
-  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %34, 0;\nwgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {" XGEN_NAMES32 "}, %32, %33, p, 1, 1, 0, 0;\n}"
+  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %34, 0;\nwgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {" XGEN_NAMES32
+               "}, %32, %33, p, 1, 1, 0, 0;\n}"
                : XGEN_SUMS32_FROM(c, 0)
-               : "l"(a), "l"(b), "n"(add ? 1 : 0));
-}
-template <bool add>
-__device__ __forceinline__ void multiply_rows(float (&c)[40], std::uint64_t a, std::uint64_t b) {
-  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %42, 0;\nwgmma.mma_async.sync.aligned.m64n80k16.f32.bf16.bf16 {" XGEN_NAMES40 "}, %40, %41, p, 1, 1, 0, 0;\n}"
-               : XGEN_SUMS32_FROM(c, 0), XGEN_SUMS8(c, 32)
-               : "l"(a), "l"(b), "n"(add ? 1 : 0));
-}
-template <bool add>
-__device__ __forceinline__ void multiply_rows(float (&c)[48], std::uint64_t a, std::uint64_t b) {
-  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %50, 0;\nwgmma.mma_async.sync.aligned.m64n96k16.f32.bf16.bf16 {" XGEN_NAMES48 "}, %48, %49, p, 1, 1, 0, 0;\n}"
-               : XGEN_SUMS32_FROM(c, 0), XGEN_SUMS8(c, 32), XGEN_SUMS8(c, 40)
-               : "l"(a), "l"(b), "n"(add ? 1 : 0));
-}
-template <bool add>
-__device__ __forceinline__ void multiply_rows(float (&c)[64], std::uint64_t a, std::uint64_t b) {
-  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\nwgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" XGEN_NAMES64 "}, %64, %65, p, 1, 1, 0, 0;\n}"
-               : XGEN_SUMS32_FROM(c, 0), XGEN_SUMS32_FROM(c, 32)
                : "l"(a), "l"(b), "n"(add ? 1 : 0));
 }
 // c (64 x 128) += a (64 x 16) b (16 x 128); a in registers (rows l / 4 and l / 4 + 8 at depth 2 (l % 4), then both at 8 more), b's depth down its columns.
 __device__ __forceinline__ void multiply_columns(float (&c)[64], const std::uint32_t* a, std::uint64_t b) {
-  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %69, 0;\nwgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" XGEN_NAMES64
-               "}, {%64, %65, %66, %67}, %68, p, 1, 1, 1;\n}"
+  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %69, 0;\nwgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" XGEN_NAMES32
+               ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
+               "{%64, %65, %66, %67}, %68, p, 1, 1, 1;\n}"
                : XGEN_SUMS32_FROM(c, 0), XGEN_SUMS32_FROM(c, 32)
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(1));
 }
 #undef XGEN_SUMS32_FROM
 #undef XGEN_NAMES32
-#undef XGEN_NAMES40
-#undef XGEN_NAMES48
-#undef XGEN_NAMES64
-
-// Nothing that uses these registers moves across.
-template <unsigned count>
-__device__ __forceinline__ void hold(float (&x)[count]) {
-#pragma unroll
-  for (unsigned i = 0; i < count; i++) asm volatile("" : "+f"(x[i])::"memory");
-}
-template <unsigned count>
-__device__ __forceinline__ void hold(std::uint32_t (&x)[count]) {
-#pragma unroll
-  for (unsigned i = 0; i < count; i++) asm volatile("" : "+r"(x[i])::"memory");
-}
 
 // Of four words in each of four lanes, transposed: lane l gets word l of each.
 __device__ __forceinline__ void transpose_words(std::uint32_t (&x)[4], unsigned lane) {

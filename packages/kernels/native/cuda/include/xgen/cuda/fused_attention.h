@@ -1,5 +1,5 @@
 // Attention over packed documents by cuDNN, where it is present and has an engine for the case: faster than the kernels here except, on Hopper,
-// those for heads of 64 (src/kernels/attention_hopper.cu, attention_grad_hopper.cu), but its gradient adds in no fixed order. bfloat16 only.
+// those for heads of 64 and 128 (src/kernels/attention_hopper.cu, attention_grad_hopper.cu), but its gradient adds in no fixed order. bfloat16 only.
 //
 // Cost: a plan is made once for each combination of sizes, some milliseconds; after that a call costs the host some ten microseconds.
 #pragma once

@@ -97,7 +97,7 @@ std::size_t attention_workspace_bytes(std::size_t tokens, const AttentionShape& 
 // Whether `attention` has a kernel for this case on the current device that is faster than cuDNN's.
 bool attention_beats_library(ElementType type, std::size_t tokens, const AttentionShape& shape);
 // qkv, out, dy and d_qkv share one type. Every element of d_qkv is written. any_order: sums may be added in an order that differs between runs, where
-// that is faster (bfloat16, heads of 64, Hopper).
+// that is faster (bfloat16, heads of 64 or 128, Hopper).
 void attention_grad(Stream stream, ConstArray qkv, const std::int32_t* cumulative, std::size_t documents, ConstArray out,
                     const float* log_sum_exp, ConstArray dy, Array d_qkv, std::size_t tokens, const AttentionShape& shape,
                     void* workspace, ErrorFlag* error, bool any_order = false);
