@@ -10,16 +10,13 @@
 #include "hopper_wide.h"
 #include "tensor_map.h"
 
-
 namespace xgen::cuda {
 
 namespace {
 
-constexpr unsigned kSize = 128;     // of a head
 constexpr unsigned kQueries = 64;   // of a tile
 constexpr unsigned kKeys = 128;     // of a block
 constexpr unsigned kStages = 3;
-constexpr unsigned kEarly = 4;      // of a lane's 8 pairs of delta, loaded while products run: more were slower
 constexpr unsigned kThreads = 384;  // a copying warpgroup and two multiplying ones
 constexpr unsigned kWarps = 8;      // that multiply
 constexpr unsigned kWarpRows = 16;
@@ -53,8 +50,9 @@ struct Task {
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 
+constexpr unsigned kSize = 128;   // of a head
 constexpr unsigned kGroup = 128;  // threads of a warpgroup
-constexpr unsigned kTileSums = kQueries * kSize;
+constexpr unsigned kEarly = 4;    // of a lane's 8 pairs of delta, loaded while products run: more were slower
 constexpr std::uint32_t kStageBytes = 2 * kTile + kStatisticsBytes;
 
 // Where in the ring a warpgroup is.

@@ -11,7 +11,6 @@ namespace xgen::cuda {
 
 namespace {
 
-constexpr unsigned kSize = 128;  // of a head
 constexpr unsigned kGroups = 3, kGroupRows = 64, kRows = kGroups * kGroupRows;
 constexpr unsigned kKeys = 64;                         // a block
 constexpr unsigned kGroup = 128;                       // threads of a warpgroup
@@ -39,6 +38,7 @@ struct Task {
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 
+constexpr unsigned kSize = 128;    // of a head
 constexpr float kLimit = 1e9f;     // of a lane's sum of weights in a block: beyond it the reference is too small
 constexpr float kLowest = -1e30f;  // a reference below all: of rows that have seen no key
 
