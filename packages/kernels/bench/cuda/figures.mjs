@@ -105,7 +105,10 @@ function casesTable(cases, title) {
       torch?.setting === undefined ? '' : `\`${torch.setting}\``,
     ];
   });
-  return table(header, rows);
+  // The peer's columns only where there was one.
+  const kept = header.map((name, column) => !/PyTorch|ratio/.test(name) || rows.some((row) => row[column] !== ''));
+  const keep = (row) => row.filter((_, column) => kept[column]);
+  return table(keep(header), rows.map(keep));
 }
 
 function deviceOf({ device, card, versions, limit }) {
