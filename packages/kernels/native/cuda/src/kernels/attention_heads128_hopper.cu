@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "attention_hopper.h"
+#include "attention_softmax_hopper.h"
 #include "hopper_wide.h"
 #include "tensor_map.h"
 
@@ -39,17 +40,10 @@ struct Task {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 
 constexpr unsigned kSize = 128;    // of a head
-constexpr float kLimit = 1e9f;     // of a lane's sum of weights in a block: beyond it the reference is too small
 constexpr float kLowest = -1e30f;  // a reference below all: of rows that have seen no key
 
-// What the copying thread tells the others of a tile.
-struct Tile {
-  int index;  // -1: no more
-  unsigned head;
-  int low[kGroups];         // first block of keys of each group
-  int last_start[kGroups];  // of the document of each group's last row
-};
-
+using Tile = hopper::QueryTile<kGroups>;
+using Rows = hopper::SoftmaxRows<kKeys, kSize>;
 using Place = hopper::RingPlace<kUnits>;
 
 // Descriptors of boxes in shared memory (rows_descriptor and columns_descriptor of hopper.h) as an address in units of 16 bytes, so that one
@@ -57,77 +51,6 @@ using Place = hopper::RingPlace<kUnits>;
 __device__ __forceinline__ std::uint32_t rows_place(std::uint32_t address) { return address >> 4 | 0x10000u; }
 __device__ __forceinline__ std::uint32_t columns_place(std::uint32_t address) { return address >> 4 | (kUnitBox >> 4) << 16; }
 __device__ __forceinline__ std::uint64_t descriptor(std::uint32_t place) { return std::uint64_t{0x40000040u} << 32 | place; }
-
-// A lane's part of its warpgroup's rows: l / 4 and l / 4 + 8 of its warp's sixteen.
-struct Rows {
-  float scores[kKeys / 2];
-  std::uint32_t weights[kKeys / 4];
-  float sums[kSize / 2] = {};
-  float reference[2] = {kLowest, kLowest};  // of the exponents, in powers of two
-  float total[2] = {};                      // this lane's
-};
-
-// weights = 2^(scores * scale - reference), as the left operand of a product; the sums of a lane's columns for both rows.
-__device__ __forceinline__ void exponentials(Rows& rows, float scale, float (&block)[2]) {
-  block[0] = block[1] = 0.0f;
-#pragma unroll
-  for (unsigned i = 0; i < kKeys / 2; i += 2) {
-    const unsigned row = i / 2 % 2;
-    const float low = exp2_fast(fmaf(rows.scores[i], scale, -rows.reference[row]));
-    const float high = exp2_fast(fmaf(rows.scores[i + 1], scale, -rows.reference[row]));
-    block[row] += low + high;
-    rows.weights[i / 2] = pack_bfloat16(low, high);
-  }
-}
-__device__ __forceinline__ float largest_of(const Rows& rows, unsigned row) {
-  float largest = fmaxf(rows.scores[2 * row], rows.scores[2 * row + 1]);
-#pragma unroll
-  for (unsigned i = 4; i < kKeys / 2; i += 4) largest = fmaxf(largest, fmaxf(rows.scores[i + 2 * row], rows.scores[i + 2 * row + 1]));
-  return largest;
-}
-// New references; the sums and totals so far relative to them.
-__device__ __forceinline__ void refer(Rows& rows, const float (&largest)[2], float scale) {
-  float shrink[2];
-#pragma unroll
-  for (unsigned row = 0; row < 2; row++) {
-    const float reference = fmaxf(rows.reference[row], warp_reduce<4>(largest[row], [](float a, float b) { return fmaxf(a, b); }) * scale);
-    shrink[row] = exp2_fast(rows.reference[row] - reference);
-    rows.reference[row] = reference;
-    rows.total[row] *= shrink[row];
-  }
-#pragma unroll
-  for (unsigned i = 0; i < kSize / 2; i++) rows.sums[i] *= shrink[i / 2 % 2];
-}
-
-// Of a block's scores to weights. The first block finds references that make no sum that is below the limit.
-__device__ __forceinline__ void soften(Rows& rows, float scale) {
-  float block[2];
-  exponentials(rows, scale, block);
-  if (__builtin_expect(__any_sync(kFullMask, !(block[0] + block[1] < kLimit)), 0)) {
-    const float largest[2] = {largest_of(rows, 0), largest_of(rows, 1)};
-    refer(rows, largest, scale);
-    exponentials(rows, scale, block);
-  }
-  rows.total[0] += block[0];
-  rows.total[1] += block[1];
-}
-
-// Keys after their query, and before its document's start, weigh nothing. `row`: this lane's first; `key`: the block's first.
-__device__ __forceinline__ void mask(Rows& rows, const Task& task, int row, int key, bool starts, unsigned lane) {
-  const int column = key + static_cast<int>(lane % 4 * 2);
-#pragma unroll
-  for (unsigned r = 0; r < 2; r++) {
-    const int at = row + static_cast<int>(8 * r);
-    const int low = starts ? task.starts[min(at, static_cast<int>(task.tokens) - 1)] - column : -static_cast<int>(kKeys);
-    const int high = at - column;
-#pragma unroll
-    for (unsigned i = 0; i < kKeys / 4; i++) {
-      const int offset = static_cast<int>(i / 2 * 8 + i % 2);
-      float& score = rows.scores[i / 2 * 4 + i % 2 + 2 * r];
-      if (offset < low || offset > high) score = -infinity();
-    }
-  }
-}
 
 __device__ __forceinline__ void multiply_queries(Rows& rows, std::uint32_t queries, std::uint32_t keys) {
 #pragma unroll
@@ -243,7 +166,7 @@ __global__ void __launch_bounds__(kThreads, 1) attention_heads128_kernel(const _
       const Tile& tile = tiles[turn % 2];
       const int index = tile.index;
       if (index < 0) break;
-      Rows rows;
+      Rows rows(kLowest);
       const int first = index * static_cast<int>(kRows) + static_cast<int>(group * kGroupRows);
       const int low = tile.low[group];
       const int diagonal = (first + static_cast<int>(kGroupRows) - 1) / static_cast<int>(kKeys);
@@ -253,7 +176,7 @@ __global__ void __launch_bounds__(kThreads, 1) attention_heads128_kernel(const _
       const auto mask_block = [&](int block) {
         if (block >= clear_from && block < clear_to) return;
         const int own = static_cast<const volatile Tile&>(tile).index * static_cast<int>(kRows) + static_cast<int>(group * kGroupRows);
-        mask(rows, task, own + static_cast<int>(warp * 16 + lane / 4), block * static_cast<int>(kKeys), block < clear_from, lane);
+        rows.mask(task.starts, block < clear_from, task.tokens, own + static_cast<int>(warp * 16 + lane / 4), block * static_cast<int>(kKeys), lane);
       };
 
       skip(2 * above - 1);
@@ -271,7 +194,7 @@ __global__ void __launch_bounds__(kThreads, 1) attention_heads128_kernel(const _
         at.next();
         const bool keys_ready = barrier_test(full(keys.stage), keys.parity), values_ready = barrier_test(full(at.stage), at.parity);
         mask_block(block);
-        soften(rows, scale);
+        rows.soften(scale);
         if (!keys_ready) barrier_wait(full(keys.stage), keys.parity);
         if (!values_ready) barrier_wait(full(at.stage), at.parity);
         products_begin();
@@ -288,7 +211,7 @@ __global__ void __launch_bounds__(kThreads, 1) attention_heads128_kernel(const _
       }
       if (thread == 0) barrier_arrive(queries_empty);
       mask_block(low);
-      soften(rows, scale);
+      rows.soften(scale);
       const int below = low - static_cast<const volatile Tile&>(tile).low[0];
       if (below > 0) skip(1);
       barrier_wait(full(at.stage), at.parity);

@@ -12,6 +12,8 @@
 #include <algorithm>
 
 #include "attention_hopper.h"
+#include "attention_softmax_hopper.h"
+#include "hopper_wide.h"
 #include "hopper.h"
 #include "tensor_map.h"
 
@@ -45,16 +47,8 @@ struct Task {
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 
-constexpr float kLimit = 1e9f;  // of a lane's sum of weights in a block: beyond it the reference is too small
-
-// What the copying thread tells the others of a tile.
-struct Tile {
-  int index;  // -1: no more
-  unsigned head;
-  int low[kGroups];         // first block of keys of each group
-  int last_start[kGroups];  // of the document of each group's last row
-};
-
+using Tile = hopper::QueryTile<kGroups>;
+using Rows = hopper::SoftmaxRows<kKeys, kSize>;
 // Where in the ring a warpgroup is.
 using Place = hopper::RingPlace<kStages>;
 
@@ -63,104 +57,14 @@ using Place = hopper::RingPlace<kStages>;
 __device__ __forceinline__ std::uint32_t place_of(std::uint32_t address) { return address >> 4 | 0x10000u; }
 __device__ __forceinline__ std::uint64_t descriptor(std::uint32_t place) { return std::uint64_t{0x40000040u} << 32 | place; }
 
-#define XGEN_SUMS32                                                                                                                              \
-  "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, " \
-  "%30, %31}"
-// c (64 x 64) = a (64 x 16) b (16 x 64), or added to c; registers as for `multiply` of hopper.h.
-template <bool add>
-__device__ __forceinline__ void multiply_rows(float (&c)[32], std::uint64_t a, std::uint64_t b) {
-  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %34, 0;\nwgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 " XGEN_SUMS32
-               ", %32, %33, p, 1, 1, 0, 0;\n}"
-               : XGEN_SUMS8(c, 0), XGEN_SUMS8(c, 8), XGEN_SUMS8(c, 16), XGEN_SUMS8(c, 24)
-               : "l"(a), "l"(b), "n"(add ? 1 : 0));
-}
-// Added to c; a in registers (rows l / 4 and l / 4 + 8 at depth 2 (l % 4), then both at 8 more), b's depth down its columns.
-__device__ __forceinline__ void multiply_columns(float (&c)[32], const std::uint32_t* a, std::uint64_t b) {
-  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %37, 0;\nwgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 " XGEN_SUMS32
-               ", {%32, %33, %34, %35}, %36, p, 1, 1, 1;\n}"
-               : XGEN_SUMS8(c, 0), XGEN_SUMS8(c, 8), XGEN_SUMS8(c, 16), XGEN_SUMS8(c, 24)
-               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(1));
-}
-#undef XGEN_SUMS32
-
-// A lane's part of its warpgroup's rows: l / 4 and l / 4 + 8 of its warp's sixteen.
-struct Rows {
-  float scores[32];
-  std::uint32_t weights[16];
-  float sums[32] = {};
-  float reference[2] = {-infinity(), -infinity()};  // of the exponents, in powers of two
-  float total[2] = {};                              // this lane's
-
-  __device__ __forceinline__ void hold_all() {
-    hopper::hold(scores);
-    hopper::hold(weights);
-    hopper::hold(sums);
-  }
-};
-
-// weights = 2^(scores * scale - reference), as the left operand of a product; the sums of a lane's columns for both rows.
-__device__ __forceinline__ void exponentials(Rows& rows, float scale, float (&block)[2]) {
-  block[0] = block[1] = 0.0f;
-#pragma unroll
-  for (unsigned i = 0; i < 32; i += 2) {
-    const unsigned row = i / 2 % 2;
-    const float low = exp2_fast(fmaf(rows.scores[i], scale, -rows.reference[row]));
-    const float high = exp2_fast(fmaf(rows.scores[i + 1], scale, -rows.reference[row]));
-    block[row] += low + high;
-    rows.weights[i / 2] = pack_bfloat16(low, high);
-  }
-}
-
-// Of a block's scores to weights. The first block finds references of minus infinity, which make no sum that is below the limit.
-__device__ __forceinline__ void soften(Rows& rows, float scale) {
-  float block[2];
-  exponentials(rows, scale, block);
-  if (__builtin_expect(__any_sync(kFullMask, !(block[0] + block[1] < kLimit)), 0)) {
-    float shrink[2];
-#pragma unroll
-    for (unsigned row = 0; row < 2; row++) {
-      float largest = fmaxf(rows.scores[2 * row], rows.scores[2 * row + 1]);
-#pragma unroll
-      for (unsigned i = 4; i < 32; i += 4) largest = fmaxf(largest, fmaxf(rows.scores[i + 2 * row], rows.scores[i + 2 * row + 1]));
-      largest = warp_reduce<4>(largest, [](float a, float b) { return fmaxf(a, b); });
-      const float reference = fmaxf(rows.reference[row], largest * scale);
-      shrink[row] = exp2_fast(rows.reference[row] - reference);
-      rows.reference[row] = reference;
-      rows.total[row] *= shrink[row];
-    }
-#pragma unroll
-    for (unsigned i = 0; i < 32; i++) rows.sums[i] *= shrink[i / 2 % 2];
-    exponentials(rows, scale, block);
-  }
-  rows.total[0] += block[0];
-  rows.total[1] += block[1];
-}
-
-// Keys after their query, and before its document's start, weigh nothing. `row`: this lane's first; `key`: the block's first.
-__device__ __forceinline__ void mask(Rows& rows, const Task& task, int row, int key, bool starts) {
-  const int column = key + static_cast<int>(threadIdx.x % 4 * 2);
-#pragma unroll
-  for (unsigned r = 0; r < 2; r++) {
-    const int at = row + static_cast<int>(8 * r);
-    const int low = starts ? task.starts[min(at, static_cast<int>(task.tokens) - 1)] - column : -static_cast<int>(kKeys);
-    const int high = at - column;
-#pragma unroll
-    for (unsigned i = 0; i < 16; i++) {
-      const int offset = static_cast<int>(i / 2 * 8 + i % 2);
-      float& score = rows.scores[i / 2 * 4 + i % 2 + 2 * r];
-      if (offset < low || offset > high) score = -infinity();
-    }
-  }
-}
-
 __device__ __forceinline__ void multiply_queries(Rows& rows, std::uint32_t queries, std::uint32_t keys) {
-  multiply_rows<false>(rows.scores, descriptor(queries), descriptor(keys));
+  hopper::multiply_rows<false>(rows.scores, descriptor(queries), descriptor(keys));
 #pragma unroll
-  for (unsigned k = 1; k < kSize / 16; k++) multiply_rows<true>(rows.scores, descriptor(queries + 2 * k), descriptor(keys + 2 * k));
+  for (unsigned k = 1; k < kSize / 16; k++) hopper::multiply_rows<true>(rows.scores, descriptor(queries + 2 * k), descriptor(keys + 2 * k));
 }
 __device__ __forceinline__ void multiply_values(Rows& rows, std::uint32_t values) {
 #pragma unroll
-  for (unsigned k = 0; k < kKeys / 16; k++) multiply_columns(rows.sums, rows.weights + 4 * k, descriptor(values + k * (16 * 128 / 16)));
+  for (unsigned k = 0; k < kKeys / 16; k++) hopper::multiply_columns(rows.sums, rows.weights + 4 * k, descriptor(values + k * (16 * 128 / 16)));
 }
 
 // Of a box [64 rows][64] swizzled by 128 bytes: 16 bytes of a row.
@@ -263,11 +167,14 @@ __global__ void __launch_bounds__(kThreads, 1) attention_hopper_kernel(const __g
         wait_for_reads<0>();
         barrier_arrive(answered(buffer ^ 1));
       }
-      Rows rows;
+      Rows rows(-infinity());
       const int first = index * static_cast<int>(kRows) + static_cast<int>(group * kGroupRows), row = first + static_cast<int>(warp * 16 + lane / 4);
       const int low = tile.low[group], last_start = tile.last_start[group];
       const int diagonal = first / static_cast<int>(kKeys);
       const auto crosses = [&](int block) { return block * static_cast<int>(kKeys) < last_start; };
+      const auto mask_block = [&](int block) {
+        rows.mask(task.starts, crosses(block), task.tokens, row, block * static_cast<int>(kKeys), threadIdx.x % kWarp);
+      };
       const std::uint32_t queries_place = place_of(queries), ring_place = place_of(ring);
       const auto keys_of = [&](const Place& place) { return ring_place + place.stage * (kStageBytes / 16); };
       const auto values_of = [&](const Place& place) { return ring_place + kBoxBytes / 16 + place.stage * (kStageBytes / 16); };
@@ -283,8 +190,8 @@ __global__ void __launch_bounds__(kThreads, 1) attention_hopper_kernel(const __g
       rows.hold_all();
       const auto step = [&](int block, auto masked) {
         const bool ready = barrier_test(full(at.stage), at.parity);
-        if constexpr (masked.value) mask(rows, task, row, block * static_cast<int>(kKeys), crosses(block));
-        soften(rows, scale);
+        if constexpr (masked.value) mask_block(block);
+        rows.soften(scale);
         if (!ready) barrier_wait(full(at.stage), at.parity);
         products_begin();
         multiply_values(rows, values_of(now));
@@ -302,8 +209,8 @@ __global__ void __launch_bounds__(kThreads, 1) attention_hopper_kernel(const __g
         for (; block > low && !crosses(block); block--) step(block, std::false_type{});
         for (; block > low; block--) step(block, std::true_type{});
       }
-      if (block == diagonal || crosses(block)) mask(rows, task, row, block * static_cast<int>(kKeys), crosses(block));
-      soften(rows, scale);
+      if (block == diagonal || crosses(block)) mask_block(block);
+      rows.soften(scale);
       products_begin();
       multiply_values(rows, values_of(now));
       products_commit();

@@ -1,5 +1,5 @@
-// What attention over heads of 128 needs of Hopper besides hopper.h: products of a warpgroup with 64 or 128 columns, the latter
-// with the left operand in registers, and the exchange of words that makes whole 16 bytes of a row of sums. PTX ISA 8.0, section "wgmma".
+// What attention needs of Hopper besides hopper.h: products of a warpgroup with 64 columns, with 64 or 128 where the left operand is in registers,
+// and the exchange of words that makes whole 16 bytes of a row of sums. PTX ISA 8.0, section "wgmma".
 #pragma once
 
 #include "hopper.h"
@@ -18,6 +18,13 @@ __device__ __forceinline__ void multiply_rows(float (&c)[32], std::uint64_t a, s
                "}, %32, %33, p, 1, 1, 0, 0;\n}"
                : XGEN_SUMS32_FROM(c, 0)
                : "l"(a), "l"(b), "n"(add ? 1 : 0));
+}
+// c (64 x 64) += a (64 x 16) b (16 x 64); a in registers as below.
+__device__ __forceinline__ void multiply_columns(float (&c)[32], const std::uint32_t* a, std::uint64_t b) {
+  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %37, 0;\nwgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {" XGEN_NAMES32
+               "}, {%32, %33, %34, %35}, %36, p, 1, 1, 1;\n}"
+               : XGEN_SUMS32_FROM(c, 0)
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(1));
 }
 // c (64 x 128) += a (64 x 16) b (16 x 128); a in registers (rows l / 4 and l / 4 + 8 at depth 2 (l % 4), then both at 8 more), b's depth down its columns.
 __device__ __forceinline__ void multiply_columns(float (&c)[64], const std::uint32_t* a, std::uint64_t b) {
