@@ -12,8 +12,8 @@
 // - every block normalises the rows of x itself;
 // - the program is small, one loop over products with all code once: a layer runs through most of it, and instructions that do not fit the
 //   processor's cache for them come from the second-level cache anew in every layer.
-// What is left: within a layer's 34 us on an H200, 27 of them at the rate of a plain read, blocks wait 5 for the last of the gate and up product's
-// results and 5 for attention, each longer than the ring lasts.
+// What is left: of a layer's 34 us on an H200, 27 of them at the rate of a plain read, a block waits 4 for the last of the gate and up product's results, 5
+// for attention and its exchanges, 3 for the last of the down product's; and the first product is done 10 us after the start.
 //
 // Activations are rounded where the operations apart (rms_norm, products, rope_append, paged_attention) store them.
 #include <algorithm>
