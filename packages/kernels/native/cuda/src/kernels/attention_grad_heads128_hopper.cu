@@ -7,7 +7,6 @@
 
 #include "attention_grad_hopper.h"
 #include "hopper_products.h"
-#include "hopper_wide.h"
 #include "tensor_map.h"
 
 namespace xgen::cuda {
@@ -256,7 +255,7 @@ __global__ void __launch_bounds__(kThreads, 1) attention_grad_heads128_kernel(co
         }
         products_begin();
 #pragma unroll
-        for (unsigned k = 0; k < 4; k++) multiply_columns(d_values, weights + 4 * k, moved(columns, stage + kTile + k * 16 * 128));
+        for (unsigned k = 0; k < 4; k++) multiply128(d_values, weights + 4 * k, moved(columns, stage + kTile + k * 16 * 128));
         products_commit();
 #pragma unroll
         for (unsigned j = 0; j < kEarly; j += 2) load_statistics(delta + j, statistics + kQueries * 4 + j * 32);
@@ -280,7 +279,7 @@ __global__ void __launch_bounds__(kThreads, 1) attention_grad_heads128_kernel(co
         products_begin();
         multiply_queries(d_queries, (count - 1) % 2);
 #pragma unroll
-        for (unsigned k = 0; k < 4; k++) multiply_columns(d_keys, gradients + 4 * k, moved(columns, stage + k * 16 * 128));
+        for (unsigned k = 0; k < 4; k++) multiply128(d_keys, gradients + 4 * k, moved(columns, stage + k * 16 * 128));
         products_commit();
         products_wait<1>();
         settle(d_queries);

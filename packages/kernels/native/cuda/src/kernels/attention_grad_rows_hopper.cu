@@ -3,7 +3,7 @@
 //
 // Bound by memory, 14 bytes an element of dy: it and out are read and the sums written, then the sums read and written as bfloat16.
 #include "attention_grad_hopper.h"
-#include "hopper_wide.h"
+#include "hopper_products.h"
 #include "xgen/cuda/device.h"
 
 namespace xgen::cuda {

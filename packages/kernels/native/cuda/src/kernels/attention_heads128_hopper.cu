@@ -5,7 +5,7 @@
 
 #include "attention_hopper.h"
 #include "attention_softmax_hopper.h"
-#include "hopper_wide.h"
+#include "hopper_products.h"
 #include "tensor_map.h"
 
 namespace xgen::cuda {
@@ -56,16 +56,12 @@ __device__ __forceinline__ void multiply_queries(Rows& rows, std::uint32_t queri
 #pragma unroll
   for (unsigned k = 0; k < kSize / 16; k++) {
     const std::uint64_t a = descriptor(queries + k / 4 * (kQueryBox / 16) + k % 4 * 2), b = descriptor(keys + k / 4 * (kUnitBox / 16) + k % 4 * 2);
-    if (k == 0) {
-      hopper::multiply_rows<false>(rows.scores, a, b);
-    } else {
-      hopper::multiply_rows<true>(rows.scores, a, b);
-    }
+    hopper::multiply64<false>(rows.scores, a, b, k > 0);
   }
 }
 __device__ __forceinline__ void multiply_values(Rows& rows, std::uint32_t values) {
 #pragma unroll
-  for (unsigned k = 0; k < kKeys / 16; k++) hopper::multiply_columns(rows.sums, rows.weights + 4 * k, descriptor(values + k * (16 * 128 / 16)));
+  for (unsigned k = 0; k < kKeys / 16; k++) hopper::multiply128(rows.sums, rows.weights + 4 * k, descriptor(values + k * (16 * 128 / 16)));
 }
 
 __global__ void __launch_bounds__(kThreads, 1) attention_heads128_kernel(const __grid_constant__ Maps maps, const Task task) {

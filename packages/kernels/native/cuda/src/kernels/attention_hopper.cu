@@ -13,8 +13,7 @@
 
 #include "attention_hopper.h"
 #include "attention_softmax_hopper.h"
-#include "hopper_wide.h"
-#include "hopper.h"
+#include "hopper_products.h"
 #include "tensor_map.h"
 
 namespace xgen::cuda {
@@ -58,13 +57,12 @@ __device__ __forceinline__ std::uint32_t place_of(std::uint32_t address) { retur
 __device__ __forceinline__ std::uint64_t descriptor(std::uint32_t place) { return std::uint64_t{0x40000040u} << 32 | place; }
 
 __device__ __forceinline__ void multiply_queries(Rows& rows, std::uint32_t queries, std::uint32_t keys) {
-  hopper::multiply_rows<false>(rows.scores, descriptor(queries), descriptor(keys));
 #pragma unroll
-  for (unsigned k = 1; k < kSize / 16; k++) hopper::multiply_rows<true>(rows.scores, descriptor(queries + 2 * k), descriptor(keys + 2 * k));
+  for (unsigned k = 0; k < kSize / 16; k++) hopper::multiply64<false>(rows.scores, descriptor(queries + 2 * k), descriptor(keys + 2 * k), k > 0);
 }
 __device__ __forceinline__ void multiply_values(Rows& rows, std::uint32_t values) {
 #pragma unroll
-  for (unsigned k = 0; k < kKeys / 16; k++) hopper::multiply_columns(rows.sums, rows.weights + 4 * k, descriptor(values + k * (16 * 128 / 16)));
+  for (unsigned k = 0; k < kKeys / 16; k++) hopper::multiply64<true>(rows.sums, rows.weights + 4 * k, descriptor(values + k * (16 * 128 / 16)), true);
 }
 
 // Of a box [64 rows][64] swizzled by 128 bytes: 16 bytes of a row.
