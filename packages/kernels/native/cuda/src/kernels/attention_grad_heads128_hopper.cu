@@ -5,25 +5,18 @@
 // whose gradients stay in registers; the queries' are added to memory, in no fixed order.
 #include <algorithm>
 
-#include "attention_grad_hopper.h"
-#include "hopper_products.h"
-#include "tensor_map.h"
+#include "attention_grad_items_hopper.h"
 
 namespace xgen::cuda {
 
+using namespace gradient;
+
 namespace {
 
-constexpr unsigned kQueries = 64;   // of a tile
-constexpr unsigned kKeys = 128;     // of a block
 constexpr unsigned kStages = 3;
-constexpr unsigned kThreads = 384;  // a copying warpgroup and two multiplying ones
-constexpr unsigned kWarps = 8;      // that multiply
-constexpr unsigned kWarpRows = 16;
 constexpr unsigned kWarpSums = kWarpRows * 64;
-static_assert(kGradientPadding % kKeys == 0);
 
-constexpr std::uint32_t kBox = 64 * 64 * 2, kTile = 2 * kBox;  // bytes: of 64 rows
-constexpr std::uint32_t kStatisticsBytes = 2 * kQueries * 4;
+constexpr std::uint32_t kTile = 2 * kBox;  // bytes: of 64 rows
 // Queries and dy of each stage, keys, values, gradients of two tiles of scores, what each warp hands out, statistics, barriers.
 constexpr std::uint32_t kKeysAt = kStages * 2 * kTile, kValuesAt = kKeysAt + 2 * kTile, kScoresAt = kValuesAt + 2 * kTile, kOutAt = kScoresAt + 4 * kBox;
 constexpr std::uint32_t kWarpOut = kWarpSums * 4;
@@ -31,101 +24,48 @@ constexpr std::uint32_t kStatisticsAt = kOutAt + kWarps * kWarpOut, kBarriersAt 
 constexpr std::size_t kSharedBytes = kBarriersAt + (2 * kStages + 4) * 8 + 16 + 1024;
 static_assert(kSharedBytes <= 227 * 1024);
 
-struct Maps {
-  CUtensorMap rows, dy;  // 64 columns, 64 rows
-  CUtensorMap d_rows;    // 64 columns, 16 rows
-};
-
-struct Task {
-  const float* log_sum_exp;  // [query heads][padded], base 2
-  const float* delta;        // likewise
-  float* sums;               // [query heads][padded / 64][2 halves of columns][4 warps][8][32 lanes][4]
-  unsigned* next;            // item of work
-  const std::int32_t* ends;
-  unsigned tokens, padded;   // up to a multiple of 128
-  float factor;              // of scores, times log2(e)
-  Heads heads;
+struct ScaledTask : Task {
+  float factor;  // of scores, times log2(e)
 };
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 
 constexpr unsigned kSize = 128;   // of a head
-constexpr unsigned kGroup = 128;  // threads of a warpgroup
 constexpr unsigned kEarly = 4;    // of a lane's 8 pairs of delta, loaded while products run: more were slower
 constexpr std::uint32_t kStageBytes = 2 * kTile + kStatisticsBytes;
 
 // Where in the ring a warpgroup is.
 using Place = hopper::RingPlace<kStages>;
 
-// 16 bytes of a box.
-__device__ __forceinline__ std::uint32_t chunk_address(std::uint32_t box, unsigned row, unsigned chunk) {
-  return box + row * 128 + ((chunk ^ (row % 8)) * 16);
-}
-
 // Of two neighbouring tiles of eight queries, this lane's; where it is written, as a load that the compiler moves waits behind products.
 __device__ __forceinline__ void load_statistics(float2* x, std::uint32_t from) {
   asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];" : "=f"(x[0].x), "=f"(x[0].y), "=f"(x[1].x), "=f"(x[1].y) : "r"(from));
 }
 
-// Tiles of queries that see the keys from `first` on.
-__device__ __forceinline__ unsigned tiles_of(const Task& task, unsigned first) {
-  const unsigned last = first + kKeys < task.tokens ? first + kKeys - 1 : task.tokens - 1;
-  return (static_cast<unsigned>(task.ends[last]) - first + kQueries - 1) / kQueries;
-}
-
-// Sums of 16 rows a warp, by 128, as bfloat16 into two boxes of 16 rows.
-__device__ __forceinline__ void store_box_rows(std::uint32_t box, const float (&c)[64], float factor, unsigned lane) {
-#pragma unroll
-  for (unsigned i = 0; i < kSize / 16; i++) {
-    const float* const s = c + 8 * i;
-    hopper::store_matrices(chunk_address(box + i / 4 * (kWarpRows * 128), lane % 16, i % 4 * 2 + lane / 16), pack_bfloat16(s[0] * factor, s[1] * factor),
-                           pack_bfloat16(s[2] * factor, s[3] * factor), pack_bfloat16(s[4] * factor, s[5] * factor),
-                           pack_bfloat16(s[6] * factor, s[7] * factor));
-  }
-}
-
-__global__ void __launch_bounds__(kThreads, 1) attention_grad_heads128_kernel(const __grid_constant__ Maps maps, Task task) {
+__global__ void __launch_bounds__(kThreads, 1) attention_grad_heads128_kernel(const __grid_constant__ Maps maps, ScaledTask task) {
   using namespace hopper;
   extern __shared__ unsigned char shared[];
-  const std::uint32_t base = (shared_address(shared) + 1023u) & ~1023u, barriers = base + kBarriersAt;
-  const auto full = [&](unsigned stage) { return barriers + stage * 8; };
-  const auto empty = [&](unsigned stage) { return barriers + (kStages + stage) * 8; };
-  const std::uint32_t keys_full = barriers + 2 * kStages * 8, keys_empty = keys_full + 8;
-  const auto written = [&](unsigned buffer) { return keys_full + 16 + buffer * 8; };
-  const std::uint32_t item_word = keys_full + 32;
-  if (threadIdx.x == 0) {
-    for (unsigned i = 0; i < kStages; i++) {
-      barrier_init(full(i), 1);
-      barrier_init(empty(i), kWarps);
-    }
-    barrier_init(keys_full, 1);
-    barrier_init(keys_empty, kWarps);
-    for (unsigned i = 0; i < 2; i++) barrier_init(written(i), kWarps);
-    barrier_init_fence();
-  }
+  const std::uint32_t base = (shared_address(shared) + 1023u) & ~1023u;
+  const Barriers<kStages> barriers = {base + kBarriersAt};
+  if (threadIdx.x == 0) barriers.init();
   __syncthreads();
 
-  const unsigned key_heads = task.heads.key_value_heads, blocks = task.padded / kKeys;
+  const unsigned blocks = task.padded / kKeys;
   if (threadIdx.x < kGroup) {
     give_registers<24>();
     if (threadIdx.x == 0) {
       Place at;
       for (unsigned turn = 0;; turn++) {
-        const unsigned item = atomicAdd(task.next, 1u), block = item / key_heads, key_head = item % key_heads;
-        barrier_wait(keys_empty, turn % 2 ^ 1);
-        asm volatile("st.shared.v2.u32 [%0], {%1, %2};" ::"r"(item_word), "r"(block), "r"(key_head) : "memory");
-        if (block >= blocks) {
-          barrier_arrive(keys_full);
-          break;
-        }
+        unsigned block, key_head;
+        if (!barriers.draw(task, blocks, turn, block, key_head)) break;
         const unsigned first = block * kKeys;
-        barrier_expect(keys_full, 4 * kTile);
+        barrier_expect(barriers.keys_full(), 4 * kTile);
         for (unsigned i = 0; i < 4; i++) {
           const int row = static_cast<int>(first + i / 2 * 64), column = static_cast<int>(i % 2 * 64);
-          load_box(base + kKeysAt + i * kBox, &maps.rows, static_cast<int>(task.heads.key(key_head)) + column, row, keys_full);
-          load_box(base + kValuesAt + i * kBox, &maps.rows, static_cast<int>(task.heads.value(key_head)) + column, row, keys_full);
+          load_box(base + kKeysAt + i * kBox, &maps.rows, static_cast<int>(task.heads.key(key_head)) + column, row, barriers.keys_full());
+          load_box(base + kValuesAt + i * kBox, &maps.rows, static_cast<int>(task.heads.value(key_head)) + column, row, barriers.keys_full());
         }
-        const unsigned tiles = tiles_of(task, first);
+        const unsigned tiles = tiles_of<kQueries>(task, first);
         unsigned which = key_head * task.heads.group * task.padded + first;
         int column = static_cast<int>(key_head * task.heads.group * kSize);
 #pragma unroll 1
@@ -134,14 +74,14 @@ __global__ void __launch_bounds__(kThreads, 1) attention_grad_heads128_kernel(co
           for (unsigned tile = 0; tile < tiles; tile++, at.next(), which += kQueries) {
             const std::uint32_t stage = base + at.stage * 2 * kTile, statistics = base + kStatisticsAt + at.stage * kStatisticsBytes;
             const int row = static_cast<int>(first + tile * kQueries);
-            barrier_wait(empty(at.stage), at.parity ^ 1);
-            barrier_expect(full(at.stage), kStageBytes);
-            load_box(stage, &maps.rows, column, row, full(at.stage));
-            load_box(stage + kBox, &maps.rows, column + 64, row, full(at.stage));
-            load_piece(statistics, task.log_sum_exp + which, kQueries * 4, full(at.stage));
-            load_box(stage + kTile, &maps.dy, column, row, full(at.stage));
-            load_box(stage + kTile + kBox, &maps.dy, column + 64, row, full(at.stage));
-            load_piece(statistics + kQueries * 4, task.delta + which, kQueries * 4, full(at.stage));
+            barrier_wait(barriers.empty(at.stage), at.parity ^ 1);
+            barrier_expect(barriers.full(at.stage), kStageBytes);
+            load_box(stage, &maps.rows, column, row, barriers.full(at.stage));
+            load_box(stage + kBox, &maps.rows, column + 64, row, barriers.full(at.stage));
+            load_piece(statistics, task.log_sum_exp + which, kQueries * 4, barriers.full(at.stage));
+            load_box(stage + kTile, &maps.dy, column, row, barriers.full(at.stage));
+            load_box(stage + kTile + kBox, &maps.dy, column + 64, row, barriers.full(at.stage));
+            load_piece(statistics + kQueries * 4, task.delta + which, kQueries * 4, barriers.full(at.stage));
           }
         }
       }
@@ -159,19 +99,12 @@ __global__ void __launch_bounds__(kThreads, 1) attention_grad_heads128_kernel(co
     Place at;
     unsigned count = 0;  // tiles: they take turns in the buffers
     for (unsigned turn = 0;; turn++) {
-      barrier_wait(keys_full, turn % 2);
-      const auto item = [&] {
-        unsigned block, key_head;
-        asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(block), "=r"(key_head) : "r"(item_word) : "memory");
-        return make_uint2(__shfl_sync(kFullMask, block, 0), __shfl_sync(kFullMask, key_head, 0));
-      };
-      const uint2 here = item();
+      barrier_wait(barriers.keys_full(), turn % 2);
+      const uint2 here = barriers.item();
       if (here.x >= blocks) break;
-      const unsigned first = here.x * kKeys, tiles = tiles_of(task, first);
-      // Where the queries end that see a key: nobody sees what lies after the tokens' end.
-      const auto end_of = [&](unsigned key) { return key < task.tokens ? static_cast<unsigned>(task.ends[key]) : 0u; };
+      const unsigned first = here.x * kKeys, tiles = tiles_of<kQueries>(task, first);
       // Tiles from this on have queries that do not see all of the warpgroup's keys.
-      const unsigned group_end = first + group * 64 + 63 < task.tokens ? end_of(first + group * 64) : 0u;
+      const unsigned group_end = first + group * 64 + 63 < task.tokens ? end_of(task, first + group * 64) : 0u;
       const unsigned seen = group_end > first ? (group_end - first) / kQueries : 0u;
 
       float d_keys[64], d_values[64];
@@ -203,7 +136,7 @@ __global__ void __launch_bounds__(kThreads, 1) attention_grad_heads128_kernel(co
                          : "memory");
           }
         }
-        if (lane == 0 && buffer < 2) barrier_arrive(written(buffer));
+        if (lane == 0 && buffer < 2) barrier_arrive(barriers.written(buffer));
       };
 
       bool any = false;
@@ -222,7 +155,7 @@ __global__ void __launch_bounds__(kThreads, 1) attention_grad_heads128_kernel(co
         float d_weights[32], d_queries[32];
         const std::uint32_t stage = at.stage * 2 * kTile, statistics = base + kStatisticsAt + at.stage * kStatisticsBytes + lane % 4 * 16;
         float scores[32];
-        barrier_wait(full(at.stage), at.parity);
+        barrier_wait(barriers.full(at.stage), at.parity);
         float2 log_sum_exp[8], delta[8];
 #pragma unroll
         for (unsigned j = 0; j < 8; j += 2) load_statistics(log_sum_exp + j, statistics + j * 32);
@@ -237,7 +170,7 @@ __global__ void __launch_bounds__(kThreads, 1) attention_grad_heads128_kernel(co
         products_wait<1>();
         settle(scores);
         if (tile <= group || tile >= seen) {
-          const unsigned from = item().x * kKeys, key = from + group * 64 + warp * kWarpRows + lane / 4, end[2] = {end_of(key), end_of(key + 8)};
+          const unsigned from = barriers.item().x * kKeys, key = from + group * 64 + warp * kWarpRows + lane / 4, end[2] = {end_of(task, key), end_of(task, key + 8)};
 #pragma unroll
           for (unsigned i = 0; i < 32; i++) {
             const unsigned query = from + tile * kQueries + i / 4 * 8 + lane % 4 * 2 + i % 2;
@@ -271,7 +204,7 @@ __global__ void __launch_bounds__(kThreads, 1) attention_grad_heads128_kernel(co
           gradients[2 * j + 1] = pack_bfloat16(s[2] * (d[2] - x.x), s[3] * (d[3] - x.y));
         }
         // The other warpgroup has left the buffer, too.
-        if (any) barrier_wait(written((count - 1) % 2), (count - 1) / 2 % 2);
+        if (any) barrier_wait(barriers.written((count - 1) % 2), (count - 1) / 2 % 2);
 #pragma unroll
         for (unsigned i = 0; i < 4; i++) store_matrices_transposed(own_scores + count % 2 * 2 * kBox + i * 16 * 128, gradients + 4 * i);
         fence_for_copies();
@@ -289,23 +222,23 @@ __global__ void __launch_bounds__(kThreads, 1) attention_grad_heads128_kernel(co
         products_wait<0>();
         hold(gradients);
         hold(d_keys);
-        if (lane == 0) barrier_arrive(empty(at.stage));
+        if (lane == 0) barrier_arrive(barriers.empty(at.stage));
         at.next();
         sums += any && tile == 0 ? (task.padded / kQueries - tiles + 1) * 8 : 8;
         if (++tile == tiles) tile = 0;
         any = true;
         count++;
       } while (--rounds > 0);
-      barrier_wait(written((count - 1) % 2), (count - 1) / 2 % 2);
+      barrier_wait(barriers.written((count - 1) % 2), (count - 1) / 2 % 2);
       float d_queries[32];
       products_begin();
       multiply_queries(d_queries, (count - 1) % 2);
       products_wait<0>();
       settle(d_queries);
-      const uint2 still = item();
+      const uint2 still = barriers.item();
       __syncwarp();
       if (lane == 0) {
-        barrier_arrive(keys_empty);
+        barrier_arrive(barriers.keys_empty());
       }
       put_queries(d_queries, true, 2);
       const int row = static_cast<int>(still.x * kKeys + group * 64 + warp * kWarpRows);
@@ -330,7 +263,7 @@ __global__ void __launch_bounds__(kThreads, 1) attention_grad_heads128_kernel(co
 
 #else
 
-__global__ void attention_grad_heads128_kernel(const __grid_constant__ Maps, Task) {}
+__global__ void attention_grad_heads128_kernel(const __grid_constant__ Maps, ScaledTask) {}
 
 #endif
 
@@ -338,19 +271,12 @@ __global__ void attention_grad_heads128_kernel(const __grid_constant__ Maps, Tas
 
 constexpr const char* kName = "attention_grad";
 
-CUtensorMap map_of(const void* data, std::size_t rows, std::size_t columns, unsigned box_rows) {
-  return tensor_map(kName, data, rows, columns, columns, 64, box_rows);
-}
-
 }  // namespace
 
 void multiply_gradient_heads128(Stream stream, const AttentionBackward<bfloat16>& a, const GradientParts& parts) {
-  const Heads& h = a.heads;
-  const Maps maps = {map_of(a.qkv, a.tokens, h.row(), 64), map_of(a.dy, a.tokens, h.out_row(), 64), map_of(a.d_qkv, a.tokens, h.row(), kWarpRows)};
-  const Task task = {parts.log_sum_exp, parts.delta, parts.sums, parts.next, a.ends, static_cast<unsigned>(a.tokens), static_cast<unsigned>(parts.padded),
-                     h.scale * kLog2E, h};
-  const std::size_t items = parts.padded / kKeys * h.key_value_heads;
-  launch(kName, attention_grad_heads128_kernel, grid_of(kName, std::min(multiprocessors(), items)), kThreads, kSharedBytes, stream, maps, task);
+  const ScaledTask task = {task_of(a, parts), a.heads.scale * kLog2E};
+  launch(kName, attention_grad_heads128_kernel, grid_of(kName, std::min(multiprocessors(), items_of(a, parts))), kThreads, kSharedBytes, stream,
+         maps_of(kName, a), task);
 }
 
 }  // namespace xgen::cuda

@@ -13,131 +13,67 @@
 #include <algorithm>
 #include <type_traits>
 
-#include "attention_grad_hopper.h"
-#include "hopper_products.h"
-#include "tensor_map.h"
+#include "attention_grad_items_hopper.h"
 
 namespace xgen::cuda {
+
+using namespace gradient;
 
 namespace {
 
 constexpr unsigned kSize = 64;      // of a head
-constexpr unsigned kQueries = 64;   // of a tile
-constexpr unsigned kKeys = 128;     // of a block
 constexpr unsigned kStages = 5;
-constexpr unsigned kThreads = 384;  // a copying warpgroup and two multiplying ones
-constexpr unsigned kWarps = 8;      // that multiply
-constexpr unsigned kWarpRows = 16;
 constexpr unsigned kWarpSums = kWarpRows * kSize;
-static_assert(kGradientPadding % kKeys == 0 && kKeys == 2 * kQueries);
 
-constexpr std::uint32_t kBox = 64 * 64 * 2;  // bytes
-constexpr std::uint32_t kStatisticsBytes = 2 * kQueries * 4;
 // Queries and dy of each stage, keys, values, gradients of two pairs of tiles of scores, what each warp hands out, statistics, barriers.
 constexpr std::uint32_t kKeysAt = kStages * 2 * kBox, kValuesAt = kKeysAt + 2 * kBox, kScoresAt = kValuesAt + 2 * kBox, kOutAt = kScoresAt + 8 * kBox;
 constexpr std::uint32_t kWarpOut = kWarpSums * 4;
 constexpr std::uint32_t kStatisticsAt = kOutAt + kWarps * kWarpOut, kBarriersAt = kStatisticsAt + kStages * kStatisticsBytes;
 constexpr std::size_t kSharedBytes = kBarriersAt + (2 * kStages + 4) * 8 + 16 + 1024;
 
-struct Maps {
-  CUtensorMap rows, dy;  // 64 columns, 64 rows
-  CUtensorMap d_rows;    // 64 columns, 16 rows
-};
-
-struct Task {
-  const float* log_sum_exp;  // [query heads][padded], base 2
-  const float* delta;        // likewise
-  float* sums;               // [query heads][padded / 64][4 warps][8][32 lanes][4]
-  unsigned* next;            // item of work
-  const std::int32_t* ends;
-  unsigned tokens, padded;   // up to a multiple of 128
-  Heads heads;
-};
-
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 
-constexpr unsigned kGroup = 128;  // threads of a warpgroup
 constexpr unsigned kTileSums = kQueries * kSize;
 constexpr std::uint32_t kStageBytes = 2 * kBox + kStatisticsBytes;
 
 // Where in the ring a warpgroup is.
 using Place = hopper::RingPlace<kStages>;
 
-// 16 bytes of a box.
-__device__ __forceinline__ std::uint32_t chunk_address(std::uint32_t box, unsigned row, unsigned chunk) {
-  return box + row * 128 + ((chunk ^ (row % 8)) * 16);
-}
-
-// Pairs of tiles of queries that see the keys from `first` on.
-__device__ __forceinline__ unsigned pairs_of(const Task& task, unsigned first) {
-  const unsigned last = first + kKeys < task.tokens ? first + kKeys - 1 : task.tokens - 1;
-  return (static_cast<unsigned>(task.ends[last]) - first + 2 * kQueries - 1) / (2 * kQueries);
-}
-
-// Sums of 16 rows a warp, by 64, as bfloat16 into a box of 16 rows.
-__device__ __forceinline__ void store_box_rows(std::uint32_t box, const float (&c)[32], float factor, unsigned lane) {
-#pragma unroll
-  for (unsigned i = 0; i < kSize / 16; i++) {
-    const float* const s = c + 8 * i;
-    hopper::store_matrices(chunk_address(box, lane % 16, 2 * i + lane / 16), pack_bfloat16(s[0] * factor, s[1] * factor),
-                           pack_bfloat16(s[2] * factor, s[3] * factor), pack_bfloat16(s[4] * factor, s[5] * factor),
-                           pack_bfloat16(s[6] * factor, s[7] * factor));
-  }
-}
-
 __global__ void __launch_bounds__(kThreads, 1) attention_grad_kernel(const __grid_constant__ Maps maps, Task task) {
   using namespace hopper;
   extern __shared__ unsigned char shared[];
-  const std::uint32_t base = (shared_address(shared) + 1023u) & ~1023u, barriers = base + kBarriersAt;
-  const auto full = [&](unsigned stage) { return barriers + stage * 8; };
-  const auto empty = [&](unsigned stage) { return barriers + (kStages + stage) * 8; };
-  const std::uint32_t keys_full = barriers + 2 * kStages * 8, keys_empty = keys_full + 8;
-  const auto written = [&](unsigned buffer) { return keys_full + 16 + buffer * 8; };
-  const std::uint32_t item_word = keys_full + 32;
-  if (threadIdx.x == 0) {
-    for (unsigned i = 0; i < kStages; i++) {
-      barrier_init(full(i), 1);
-      barrier_init(empty(i), kWarps);
-    }
-    barrier_init(keys_full, 1);
-    barrier_init(keys_empty, kWarps);
-    for (unsigned i = 0; i < 2; i++) barrier_init(written(i), kWarps);
-    barrier_init_fence();
-  }
+  const std::uint32_t base = (shared_address(shared) + 1023u) & ~1023u;
+  const Barriers<kStages> barriers = {base + kBarriersAt};
+  if (threadIdx.x == 0) barriers.init();
   __syncthreads();
 
-  const unsigned key_heads = task.heads.key_value_heads, blocks = task.padded / kKeys;
+  const unsigned blocks = task.padded / kKeys;
   if (threadIdx.x < kGroup) {
     give_registers<24>();
     if (threadIdx.x == 0) {
       Place at;
       for (unsigned turn = 0;; turn++) {
-        const unsigned item = atomicAdd(task.next, 1u), block = item / key_heads, key_head = item % key_heads;
-        barrier_wait(keys_empty, turn % 2 ^ 1);
-        asm volatile("st.shared.v2.u32 [%0], {%1, %2};" ::"r"(item_word), "r"(block), "r"(key_head) : "memory");
-        if (block >= blocks) {
-          barrier_arrive(keys_full);
-          break;
-        }
+        unsigned block, key_head;
+        if (!barriers.draw(task, blocks, turn, block, key_head)) break;
         const unsigned first = block * kKeys;
-        barrier_expect(keys_full, 4 * kBox);
+        barrier_expect(barriers.keys_full(), 4 * kBox);
         for (unsigned half = 0; half < 2; half++) {
           const int row = static_cast<int>(first + half * 64);
-          load_box(base + kKeysAt + half * kBox, &maps.rows, static_cast<int>(task.heads.key(key_head)), row, keys_full);
-          load_box(base + kValuesAt + half * kBox, &maps.rows, static_cast<int>(task.heads.value(key_head)), row, keys_full);
+          load_box(base + kKeysAt + half * kBox, &maps.rows, static_cast<int>(task.heads.key(key_head)), row, barriers.keys_full());
+          load_box(base + kValuesAt + half * kBox, &maps.rows, static_cast<int>(task.heads.value(key_head)), row, barriers.keys_full());
         }
-        const unsigned tiles = 2 * pairs_of(task, first);
+        const unsigned tiles = 2 * tiles_of<2 * kQueries>(task, first);
         for (unsigned head = key_head * task.heads.group; head < (key_head + 1) * task.heads.group; head++) {
           for (unsigned tile = 0; tile < tiles; tile++, at.next()) {
             const std::uint32_t stage = base + at.stage * 2 * kBox, statistics = base + kStatisticsAt + at.stage * kStatisticsBytes;
             const unsigned row = first + tile * kQueries;
             const std::size_t which = std::size_t{head} * task.padded + row;
-            barrier_wait(empty(at.stage), at.parity ^ 1);
-            barrier_expect(full(at.stage), kStageBytes);
-            load_box(stage, &maps.rows, static_cast<int>(head * kSize), static_cast<int>(row), full(at.stage));
-            load_piece(statistics, task.log_sum_exp + which, kQueries * 4, full(at.stage));
-            load_box(stage + kBox, &maps.dy, static_cast<int>(head * kSize), static_cast<int>(row), full(at.stage));
-            load_piece(statistics + kQueries * 4, task.delta + which, kQueries * 4, full(at.stage));
+            barrier_wait(barriers.empty(at.stage), at.parity ^ 1);
+            barrier_expect(barriers.full(at.stage), kStageBytes);
+            load_box(stage, &maps.rows, static_cast<int>(head * kSize), static_cast<int>(row), barriers.full(at.stage));
+            load_piece(statistics, task.log_sum_exp + which, kQueries * 4, barriers.full(at.stage));
+            load_box(stage + kBox, &maps.dy, static_cast<int>(head * kSize), static_cast<int>(row), barriers.full(at.stage));
+            load_piece(statistics + kQueries * 4, task.delta + which, kQueries * 4, barriers.full(at.stage));
           }
         }
       }
@@ -157,18 +93,15 @@ __global__ void __launch_bounds__(kThreads, 1) attention_grad_kernel(const __gri
     Place at;
     unsigned pair = 0;  // of tiles, counted: two take turns in the buffers
     for (unsigned turn = 0;; turn++) {
-      barrier_wait(keys_full, turn % 2);
-      unsigned block, key_head;
-      asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(block), "=r"(key_head) : "r"(item_word) : "memory");
-      block = __shfl_sync(kFullMask, block, 0);
-      key_head = __shfl_sync(kFullMask, key_head, 0);
+      barrier_wait(barriers.keys_full(), turn % 2);
+      const uint2 item = barriers.item();
+      const unsigned block = item.x, key_head = item.y;
       if (block >= blocks) break;
       const unsigned first = block * kKeys, own_first = first + group * 64;
-      const unsigned pairs = pairs_of(task, first), rounds = pairs * task.heads.group;
-      // Where the queries end that see this lane's two keys, and the warpgroup's first: nobody sees what lies after the tokens' end.
+      const unsigned pairs = tiles_of<2 * kQueries>(task, first), rounds = pairs * task.heads.group;
+      // Of this lane's two keys, and the warpgroup's first.
       const unsigned key = own_first + warp * kWarpRows + lane / 4;
-      const auto end_of = [&](unsigned row) { return row < task.tokens ? static_cast<unsigned>(task.ends[row]) : 0u; };
-      const unsigned end[2] = {end_of(key), end_of(key + 8)}, group_end = own_first + 63 < task.tokens ? end_of(own_first) : 0u;
+      const unsigned end[2] = {end_of(task, key), end_of(task, key + 8)}, group_end = own_first + 63 < task.tokens ? end_of(task, own_first) : 0u;
 
       std::uint32_t key_part[16];
 #pragma unroll
@@ -196,7 +129,7 @@ __global__ void __launch_bounds__(kThreads, 1) attention_grad_kernel(const __gri
         fence_for_copies();
         __syncwarp();
         if (lane == 0) {
-          barrier_arrive(written(of_pair % 2));
+          barrier_arrive(barriers.written(of_pair % 2));
           if (to != nullptr) {
             add_piece(to, own_out, kWarpOut);
             commit_stores();
@@ -233,7 +166,7 @@ __global__ void __launch_bounds__(kThreads, 1) attention_grad_kernel(const __gri
         constexpr unsigned sub = decltype(which)::value;
         const std::uint32_t stage = at.stage * 2 * kBox, statistics = base + kStatisticsAt + at.stage * kStatisticsBytes + lane % 4 * 8;
         const unsigned row = first + (tile * 2 + sub) * kQueries;
-        barrier_wait(full(at.stage), at.parity);
+        barrier_wait(barriers.full(at.stage), at.parity);
         float2 log_sum_exp[8], delta[8];
 #pragma unroll
         for (unsigned j = 0; j < 8; j++) log_sum_exp[j] = load_shared(statistics + j * 32);
@@ -280,12 +213,12 @@ __global__ void __launch_bounds__(kThreads, 1) attention_grad_kernel(const __gri
         for (unsigned k = 0; k < 4; k++) multiply64<true>(d_values, weights + 4 * k, moved(columns, stage + kBox + k * 16 * 128), true);
         products_commit();
         if constexpr (sub == 0) {
-          if (round > 0) barrier_wait(written((pair - 1) % 2), (pair - 1) / 2 % 2);
+          if (round > 0) barrier_wait(barriers.written((pair - 1) % 2), (pair - 1) / 2 % 2);
           multiply_queries((pair - 1) % 2);  // in the first round of nothing in particular, which nobody takes
         }
         products_wait<sub == 0 ? 2 : 1>();
         settle(d_weights);
-        if ((sub == 1 || round > 0) && lane == 0) barrier_arrive(empty(before));
+        if ((sub == 1 || round > 0) && lane == 0) barrier_arrive(barriers.empty(before));
 #pragma unroll
         for (unsigned j = 0; j < 8; j++) {
           const float* const s = scores + 4 * j;
@@ -316,7 +249,7 @@ __global__ void __launch_bounds__(kThreads, 1) attention_grad_kernel(const __gri
       products_begin();
       multiply_keys();
       hand_over(pair - 1, sums_put);
-      barrier_wait(written((pair - 1) % 2), (pair - 1) / 2 % 2);
+      barrier_wait(barriers.written((pair - 1) % 2), (pair - 1) / 2 % 2);
       multiply_queries((pair - 1) % 2);
       products_wait<0>();
       settle(d_queries);
@@ -328,8 +261,8 @@ __global__ void __launch_bounds__(kThreads, 1) attention_grad_kernel(const __gri
       if (lane == 0) {
         add_piece(sums_before, own_out, kWarpOut);
         commit_stores();
-        barrier_arrive(empty(before));
-        barrier_arrive(keys_empty);
+        barrier_arrive(barriers.empty(before));
+        barrier_arrive(barriers.keys_empty());
         wait_for_reads<0>();
       }
       __syncwarp();
@@ -358,10 +291,6 @@ __global__ void attention_grad_kernel(const __grid_constant__ Maps, Task) {}
 
 constexpr const char* kName = "attention_grad";
 
-CUtensorMap map_of(const void* data, std::size_t rows, std::size_t columns, unsigned box_rows) {
-  return tensor_map(kName, data, rows, columns, columns, kSize, box_rows);
-}
-
 }  // namespace
 
 bool attention_grad_hopper_takes(std::size_t tokens, const AttentionShape& shape) {
@@ -370,17 +299,13 @@ bool attention_grad_hopper_takes(std::size_t tokens, const AttentionShape& shape
 }
 
 void attention_grad_hopper(Stream stream, const AttentionBackward<bfloat16>& a, const bfloat16* out, void* workspace) {
-  const Heads& h = a.heads;
-  const GradientParts parts = gradient_parts(workspace, a.tokens, h.query_heads, h.head_dimension);
+  const GradientParts parts = gradient_parts(workspace, a.tokens, a.heads.query_heads, a.heads.head_dimension);
   prepare_gradient(stream, a, out, parts);
-  if (h.head_dimension == 128) {
+  if (a.heads.head_dimension == 128) {
     multiply_gradient_heads128(stream, a, parts);
   } else {
-    const Maps maps = {map_of(a.qkv, a.tokens, h.row(), 64), map_of(a.dy, a.tokens, h.out_row(), 64), map_of(a.d_qkv, a.tokens, h.row(), kWarpRows)};
-    const Task task = {parts.log_sum_exp, parts.delta, parts.sums, parts.next, a.ends, static_cast<unsigned>(a.tokens),
-                       static_cast<unsigned>(parts.padded), h};
-    const std::size_t items = parts.padded / kKeys * h.key_value_heads;
-    launch(kName, attention_grad_kernel, grid_of(kName, std::min(multiprocessors(), items)), kThreads, kSharedBytes, stream, maps, task);
+    launch(kName, attention_grad_kernel, grid_of(kName, std::min(multiprocessors(), items_of(a, parts))), kThreads, kSharedBytes, stream, maps_of(kName, a),
+           task_of(a, parts));
   }
   finish_gradient(stream, a, parts);
 }

@@ -95,16 +95,17 @@ std::size_t attention_grad_hopper_workspace_bytes(std::size_t tokens, const Atte
 }
 
 void prepare_gradient(Stream stream, const AttentionBackward<bfloat16>& a, const bfloat16* out, const GradientParts& parts) {
-  const unsigned size = a.heads.head_dimension;
-  launch(kName, size == 64 ? prepare_kernel<64> : prepare_kernel<128>, grid_of(kName, parts.padded / (size == 64 ? kRowsOf<64> : kRowsOf<128>) * a.heads.query_heads), kRowThreads, 0,
-         stream, a.dy, out, a.log_sum_exp, parts.log_sum_exp, parts.delta, parts.sums, parts.next, a.tokens, parts.padded, a.heads);
+  const bool wide = a.heads.head_dimension == 128;
+  const std::size_t rows = wide ? kRowsOf<128> : kRowsOf<64>;
+  launch(kName, wide ? prepare_kernel<128> : prepare_kernel<64>, grid_of(kName, parts.padded / rows * a.heads.query_heads), kRowThreads, 0, stream, a.dy,
+         out, a.log_sum_exp, parts.log_sum_exp, parts.delta, parts.sums, parts.next, a.tokens, parts.padded, a.heads);
 }
 
 void finish_gradient(Stream stream, const AttentionBackward<bfloat16>& a, const GradientParts& parts) {
   const unsigned size = a.heads.head_dimension;
-  launch(kName, size == 64 ? finish_kernel<64> : finish_kernel<128>,
-         grid_of(kName, parts.padded / kTileRows * a.heads.query_heads * (size / kColumns)), kThreads, 0, stream, static_cast<const float*>(parts.sums),
-         a.d_qkv, a.tokens, parts.padded, a.heads);
+  const std::size_t blocks = parts.padded / kTileRows * a.heads.query_heads * (size / kColumns);
+  launch(kName, size == 128 ? finish_kernel<128> : finish_kernel<64>, grid_of(kName, blocks), kThreads, 0, stream,
+         static_cast<const float*>(parts.sums), a.d_qkv, a.tokens, parts.padded, a.heads);
 }
 
 }  // namespace xgen::cuda
