@@ -1,10 +1,13 @@
 // Flash attention forward on Hopper's wgmma for heads of 128: bfloat16, packed documents, grouped queries.
 //
-// Bound by arithmetic: 512 operations of products a pair of query and key, half of all pairs by causality, over 989 TFLOP/s.
+// Bound by arithmetic: 512 operations of products a pair of query and key, half of all pairs by causality, over 989 TFLOP/s. As for heads of 64
+// (attention_hopper.cu), but of three warpgroups of 64 rows, since their sums take twice the registers; keys and values of 64 positions are units of the
+// ring apart from each other, so that the next block's keys are there before this one's values; and rows go out from registers.
 #include <algorithm>
 
 #include "attention_hopper.h"
 #include "attention_softmax_hopper.h"
+#include "attention_tiles_hopper.h"
 #include "hopper_products.h"
 #include "tensor_map.h"
 
@@ -27,14 +30,8 @@ struct Maps {
   CUtensorMap keys;     // of qkv: 64 columns, as many rows as a block has keys
 };
 
-struct Task {
-  const std::int32_t* starts;
+struct Task : hopper::QueryTask {
   bfloat16* out;
-  float* log_sum_exp;
-  unsigned* next;  // tile to take, 0 at first
-  unsigned tokens, tiles, query_heads, key_value_heads, group;
-  unsigned together;  // query heads whose tiles are taken side by side: a multiple of the group
-  float scale;        // of scores, times log2(e)
 };
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
@@ -46,22 +43,16 @@ using Tile = hopper::QueryTile<kGroups>;
 using Rows = hopper::SoftmaxRows<kKeys, kSize>;
 using Place = hopper::RingPlace<kUnits>;
 
-// Descriptors of boxes in shared memory (rows_descriptor and columns_descriptor of hopper.h) as an address in units of 16 bytes, so that one
-// addition moves them. Values are two boxes side by side, so many bytes apart.
-__device__ __forceinline__ std::uint32_t rows_place(std::uint32_t address) { return address >> 4 | 0x10000u; }
-__device__ __forceinline__ std::uint32_t columns_place(std::uint32_t address) { return address >> 4 | (kUnitBox >> 4) << 16; }
-__device__ __forceinline__ std::uint64_t descriptor(std::uint32_t place) { return std::uint64_t{0x40000040u} << 32 | place; }
-
 __device__ __forceinline__ void multiply_queries(Rows& rows, std::uint32_t queries, std::uint32_t keys) {
 #pragma unroll
   for (unsigned k = 0; k < kSize / 16; k++) {
-    const std::uint64_t a = descriptor(queries + k / 4 * (kQueryBox / 16) + k % 4 * 2), b = descriptor(keys + k / 4 * (kUnitBox / 16) + k % 4 * 2);
+    const std::uint64_t a = hopper::descriptor(queries + k / 4 * (kQueryBox / 16) + k % 4 * 2), b = hopper::descriptor(keys + k / 4 * (kUnitBox / 16) + k % 4 * 2);
     hopper::multiply64<false>(rows.scores, a, b, k > 0);
   }
 }
 __device__ __forceinline__ void multiply_values(Rows& rows, std::uint32_t values) {
 #pragma unroll
-  for (unsigned k = 0; k < kKeys / 16; k++) hopper::multiply128(rows.sums, rows.weights + 4 * k, descriptor(values + k * (16 * 128 / 16)));
+  for (unsigned k = 0; k < kKeys / 16; k++) hopper::multiply128(rows.sums, rows.weights + 4 * k, hopper::descriptor(values + k * (16 * 128 / 16)));
 }
 
 __global__ void __launch_bounds__(kThreads, 1) attention_heads128_kernel(const __grid_constant__ Maps maps, const Task task) {
@@ -88,7 +79,7 @@ __global__ void __launch_bounds__(kThreads, 1) attention_heads128_kernel(const _
     if (threadIdx.x == 0) {
       prefetch(&maps.queries);
       prefetch(&maps.keys);
-      const unsigned of_heads = task.tiles * task.together, units = task.tiles * task.query_heads, last = task.tokens - 1;
+      const unsigned units = task.tiles * task.query_heads;
       Place at;
       for (unsigned turn = 0;; turn++) {
         const unsigned unit = atomicAdd(task.next, 1u);
@@ -99,8 +90,8 @@ __global__ void __launch_bounds__(kThreads, 1) attention_heads128_kernel(const _
           barrier_arrive(queries_full);
           break;
         }
-        const unsigned rest = unit % of_heads, index = task.tiles - 1 - rest / task.together;
-        const unsigned head = unit / of_heads * task.together + rest % task.together, key_head = head / task.group, first = index * kRows;
+        const TilePlace place = tile_place(task, unit);
+        const unsigned head = place.head, key_head = head / task.group, first = place.index * kRows;
         const int key_column = static_cast<int>((task.query_heads + key_head) * kSize);
         const int value_column = key_column + static_cast<int>(task.key_value_heads * kSize);
         const auto load = [&](int column, int block) {
@@ -114,16 +105,8 @@ __global__ void __launch_bounds__(kThreads, 1) attention_heads128_kernel(const _
         int block = static_cast<int>((first + kRows - 1) / kKeys);
         load(key_column, block);
         barrier_wait(queries_empty, turn % 2 ^ 1);
-        tile.index = static_cast<int>(index);
-        tile.head = head;
-        int low = 0;
-        for (unsigned group = 0; group < kGroups; group++) {
-          const int start = task.starts[min(first + group * kGroupRows, last)] / static_cast<int>(kKeys);
-          // Starts that fall, of lengths in disorder, must not make a group wait for keys that nobody copies.
-          low = group == 0 ? start : low;
-          tile.low[group] = max(start, low);
-          tile.last_start[group] = task.starts[min(first + group * kGroupRows + kGroupRows - 1, last)];
-        }
+        describe<kGroupRows, kKeys>(tile, task, place);
+        const int low = tile.low[0];
         barrier_expect(queries_full, kQueryBytes);
         for (unsigned i = 0; i < 2 * kGroups; i++) {
           load_box(base + i * kQueryBox, &maps.queries, static_cast<int>(head * kSize + i % 2 * 64), static_cast<int>(first + i / 2 * kGroupRows), queries_full);
@@ -144,17 +127,8 @@ __global__ void __launch_bounds__(kThreads, 1) attention_heads128_kernel(const _
     };
     const float scale = task.scale;
     Place at;
-    // Units that other groups want. One warp follows the ring: parities say nothing to a warp that is a whole turn of it behind or ahead.
-    const auto skip = [&](int units) {
-      if (units <= 0) return;
-      for (; units > 0; units--, at.next()) {
-        if (warp != 0) continue;
-        barrier_wait(full(at.stage), at.parity);
-        release(at.stage);
-      }
-      asm volatile("bar.sync %0, %1;" ::"r"(1 + group), "n"(kGroup) : "memory");
-    };
-    const std::uint32_t queries_place = rows_place(base + group * 2 * kQueryBox), keys_place = rows_place(ring), values_place = columns_place(ring);
+    const auto skip = [&](int units) { skip_stages(at, units, group, warp, full, release); };
+    const std::uint32_t queries_place = rows_place(base + group * 2 * kQueryBox), keys_place = rows_place(ring), values_place = columns_place(ring, kUnitBox);
     const auto keys_of = [&](const Place& place) { return keys_place + place.stage * (kUnitBytes / 16); };
     const auto values_of = [&](const Place& place) { return values_place + place.stage * (kUnitBytes / 16); };
     for (unsigned turn = 0;; turn++) {
@@ -264,10 +238,8 @@ void attention_heads128_hopper(Stream stream, const AttentionForward<bfloat16>& 
   Maps maps = {};
   maps.queries = tensor_map(name, arguments.qkv, arguments.tokens, heads.row(), heads.row(), 64, kGroupRows);
   maps.keys = tensor_map(name, arguments.qkv, arguments.tokens, heads.row(), heads.row(), 64, kKeys);
-  const unsigned tiles = static_cast<unsigned>(divide_up(arguments.tokens, kRows));
-  const Task task = {arguments.starts, arguments.out,         arguments.log_sum_exp, next, static_cast<unsigned>(arguments.tokens), tiles,
-                     heads.query_heads, heads.key_value_heads, heads.group,           attention_heads_together(arguments.tokens, documents, heads), heads.scale * kLog2E};
-  const std::size_t blocks = std::min<std::size_t>(multiprocessors(), std::size_t{tiles} * heads.query_heads);
+  const Task task = {hopper::query_task(arguments, documents, next, kRows), arguments.out};
+  const std::size_t blocks = std::min<std::size_t>(multiprocessors(), std::size_t{task.tiles} * heads.query_heads);
   launch(name, attention_heads128_kernel, grid_of(name, blocks), kThreads, kSharedBytes, stream, maps, task);
 }
 

@@ -13,6 +13,7 @@
 
 #include "attention_hopper.h"
 #include "attention_softmax_hopper.h"
+#include "attention_tiles_hopper.h"
 #include "hopper_products.h"
 #include "tensor_map.h"
 
@@ -35,15 +36,6 @@ struct Maps {
   CUtensorMap out;   // 64 columns, 16 rows
 };
 
-struct Task {
-  const std::int32_t* starts;
-  float* log_sum_exp;
-  unsigned* next;  // tile to take, 0 at first
-  unsigned tokens, tiles, query_heads, key_value_heads, group;
-  unsigned together;  // query heads whose tiles are taken side by side: a multiple of the group
-  float scale;        // of scores, times log2(e)
-};
-
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 
 using Tile = hopper::QueryTile<kGroups>;
@@ -51,18 +43,13 @@ using Rows = hopper::SoftmaxRows<kKeys, kSize>;
 // Where in the ring a warpgroup is.
 using Place = hopper::RingPlace<kStages>;
 
-// Descriptors of boxes in shared memory (rows_descriptor and columns_descriptor of hopper.h) as an address in units of 16 bytes, so that one
-// addition moves them.
-__device__ __forceinline__ std::uint32_t place_of(std::uint32_t address) { return address >> 4 | 0x10000u; }
-__device__ __forceinline__ std::uint64_t descriptor(std::uint32_t place) { return std::uint64_t{0x40000040u} << 32 | place; }
-
 __device__ __forceinline__ void multiply_queries(Rows& rows, std::uint32_t queries, std::uint32_t keys) {
 #pragma unroll
-  for (unsigned k = 0; k < kSize / 16; k++) hopper::multiply64<false>(rows.scores, descriptor(queries + 2 * k), descriptor(keys + 2 * k), k > 0);
+  for (unsigned k = 0; k < kSize / 16; k++) hopper::multiply64<false>(rows.scores, hopper::descriptor(queries + 2 * k), hopper::descriptor(keys + 2 * k), k > 0);
 }
 __device__ __forceinline__ void multiply_values(Rows& rows, std::uint32_t values) {
 #pragma unroll
-  for (unsigned k = 0; k < kKeys / 16; k++) hopper::multiply64<true>(rows.sums, rows.weights + 4 * k, descriptor(values + k * (16 * 128 / 16)), true);
+  for (unsigned k = 0; k < kKeys / 16; k++) hopper::multiply64<true>(rows.sums, rows.weights + 4 * k, hopper::descriptor(values + k * (16 * 128 / 16)), true);
 }
 
 // Of a box [64 rows][64] swizzled by 128 bytes: 16 bytes of a row.
@@ -70,7 +57,7 @@ __device__ __forceinline__ std::uint32_t box_address(std::uint32_t box, unsigned
   return box + row * 128 + ((chunk ^ (row % 8)) * 16);
 }
 
-__global__ void __launch_bounds__(kThreads, 1) attention_hopper_kernel(const __grid_constant__ Maps maps, const Task task) {
+__global__ void __launch_bounds__(kThreads, 1) attention_hopper_kernel(const __grid_constant__ Maps maps, const hopper::QueryTask task) {
   using namespace hopper;
   extern __shared__ unsigned char shared[];
   const std::uint32_t base = (shared_address(shared) + 1023u) & ~1023u, ring = base + 2 * kQueryBytes, barriers = ring + kStages * kStageBytes;
@@ -97,7 +84,7 @@ __global__ void __launch_bounds__(kThreads, 1) attention_hopper_kernel(const __g
     if (threadIdx.x == 0) {
       prefetch(&maps.rows);
       prefetch(&maps.out);
-      const unsigned of_heads = task.tiles * task.together, units = task.tiles * task.query_heads, last = task.tokens - 1;
+      const unsigned units = task.tiles * task.query_heads;
       Place at;
       for (unsigned turn = 0;; turn++) {
         const unsigned buffer = turn % 2, unit = atomicAdd(task.next, 1u);
@@ -108,16 +95,9 @@ __global__ void __launch_bounds__(kThreads, 1) attention_hopper_kernel(const __g
           barrier_arrive(asked(buffer));
           break;
         }
-        const unsigned rest = unit % of_heads, index = task.tiles - 1 - rest / task.together;
-        const unsigned head = unit / of_heads * task.together + rest % task.together, key_head = head / task.group, first = index * kRows;
-        tile.index = static_cast<int>(index);
-        tile.head = head;
-        for (unsigned group = 0; group < kGroups; group++) {
-          const int start = task.starts[min(first + group * kGroupRows, last)] / static_cast<int>(kKeys);
-          // Starts that fall, of lengths in disorder, must not make a group wait for keys that nobody copies.
-          tile.low[group] = group == 0 ? start : max(start, tile.low[0]);
-          tile.last_start[group] = task.starts[min(first + group * kGroupRows + kGroupRows - 1, last)];
-        }
+        const TilePlace place = tile_place(task, unit);
+        const unsigned head = place.head, key_head = head / task.group, first = place.index * kRows;
+        describe<kGroupRows, kKeys>(tile, task, place);
         const int low = tile.low[0];
         barrier_expect(asked(buffer), kQueryBytes);
         for (unsigned i = 0; i < kGroups; i++) {
@@ -144,16 +124,7 @@ __global__ void __launch_bounds__(kThreads, 1) attention_hopper_kernel(const __g
     };
     const float scale = task.scale;
     Place at;
-    // Blocks of keys that other groups want. One warp follows the ring: parities say nothing to a warp that is a whole turn of it behind or ahead.
-    const auto skip = [&](int blocks) {
-      if (blocks <= 0) return;
-      for (; blocks > 0; blocks--, at.next()) {
-        if (warp != 0) continue;
-        barrier_wait(full(at.stage), at.parity);
-        release(at.stage);
-      }
-      asm volatile("bar.sync %0, %1;" ::"r"(1 + group), "n"(kGroup) : "memory");
-    };
+    const auto skip = [&](int blocks) { skip_stages(at, blocks, group, warp, full, release); };
     for (unsigned turn = 0;; turn++) {
       const unsigned buffer = turn % 2;
       barrier_wait(asked(buffer), turn / 2 % 2);
@@ -173,7 +144,7 @@ __global__ void __launch_bounds__(kThreads, 1) attention_hopper_kernel(const __g
       const auto mask_block = [&](int block) {
         rows.mask(task.starts, crosses(block), task.tokens, row, block * static_cast<int>(kKeys), threadIdx.x % kWarp);
       };
-      const std::uint32_t queries_place = place_of(queries), ring_place = place_of(ring);
+      const std::uint32_t queries_place = rows_place(queries), ring_place = rows_place(ring);
       const auto keys_of = [&](const Place& place) { return ring_place + place.stage * (kStageBytes / 16); };
       const auto values_of = [&](const Place& place) { return ring_place + kBoxBytes / 16 + place.stage * (kStageBytes / 16); };
 
@@ -249,7 +220,7 @@ __global__ void __launch_bounds__(kThreads, 1) attention_hopper_kernel(const __g
 
 #else
 
-__global__ void attention_hopper_kernel(const __grid_constant__ Maps, const Task) {}
+__global__ void attention_hopper_kernel(const __grid_constant__ Maps, const hopper::QueryTask) {}
 
 #endif
 
@@ -277,10 +248,8 @@ void attention_hopper(Stream stream, const AttentionForward<bfloat16>& arguments
   Maps maps = {};
   maps.rows = tensor_map(name, arguments.qkv, arguments.tokens, heads.row(), heads.row(), kSize, kKeys);
   maps.out = tensor_map(name, arguments.out, arguments.tokens, heads.out_row(), heads.out_row(), kSize, kStoreRows);
-  const unsigned tiles = static_cast<unsigned>(divide_up(arguments.tokens, kRows));
-  const Task task = {arguments.starts,      arguments.log_sum_exp, next, static_cast<unsigned>(arguments.tokens), tiles, heads.query_heads,
-                     heads.key_value_heads, heads.group,           attention_heads_together(arguments.tokens, documents, heads), heads.scale * kLog2E};
-  const std::size_t blocks = std::min<std::size_t>(multiprocessors(), std::size_t{tiles} * heads.query_heads);
+  const hopper::QueryTask task = hopper::query_task(arguments, documents, next, kRows);
+  const std::size_t blocks = std::min<std::size_t>(multiprocessors(), std::size_t{task.tiles} * heads.query_heads);
   launch(name, attention_hopper_kernel, grid_of(name, blocks), kThreads, kSharedBytes, stream, maps, task);
 }
 

@@ -10,15 +10,6 @@ namespace xgen::cuda::hopper {
 
 constexpr float kSumLimit = 1e9f;  // of a lane's sum of weights in a block: beyond it the reference is too small
 
-// What the copying thread tells the others of a tile of queries.
-template <unsigned groups>
-struct QueryTile {
-  int index;  // -1: no more
-  unsigned head;
-  int low[groups];         // first block of keys of each group
-  int last_start[groups];  // of the document of each group's last row
-};
-
 // A lane's part of its warpgroup's rows, l / 4 and l / 4 + 8 of its warp's sixteen: scores of a block of `keys`, `size` columns of values.
 template <unsigned keys, unsigned size>
 struct SoftmaxRows {
