@@ -4,7 +4,7 @@
  * A shape is written with the letters of the docstring: `['N', 'D']`. Equal letters must have equal sizes across the arguments; a
  * number must be met exactly. Costs well under a microsecond; nothing is allocated but the table of letters.
  */
-import { Tensor } from '@tensorflow/tfjs-core';
+import { Tensor, Variable } from '@tensorflow/tfjs-core';
 import { KernelsError } from '../kernels-error';
 
 export type ArgumentSpecification = readonly [
@@ -49,6 +49,16 @@ export function checkTensors(
     }
   }
   return sizes;
+}
+
+/** Throws unless all are variables: what an operation changes in place may be no constant, nor another tensor's data. */
+export function checkVariables(operation: string, tensors: Record<string, Tensor>): void {
+  for (const name in tensors) {
+    if (tensors[name] instanceof Variable) continue;
+    throw new KernelsError('WRONG_OPTION', `${operation}: ${name} must be a variable, as it changes in place.`, {
+      remedy: 'Pass a tf.variable.',
+    });
+  }
 }
 
 /** Throws unless `value` is an integer ≥ `minimum`. */

@@ -4,14 +4,14 @@
  * Cost: reads every weight and each sequence's cached keys and values once. One launch where the backend has a kernel that takes the sizes (few
  * sequences, in bfloat16), else the operations one after the other; the results agree up to rounding.
  */
-import { range, type Tensor, type Tensor2D, tidy, Variable } from '@tensorflow/tfjs-core';
+import { range, type Tensor, type Tensor2D, tidy, type Variable } from '@tensorflow/tfjs-core';
 import { decoderStepLayerInputs, XgDecoderStep, type XgDecoderStepAttrs } from '../kernel-names';
 import { KernelsError } from '../kernels-error';
-import { type ArgumentSpecification, checkInteger, checkNumber, checkTensors } from './check-tensors';
+import { type ArgumentSpecification, checkInteger, checkNumber, checkTensors, checkVariables } from './check-tensors';
 import { checkCumulativeLengths, checkIdRange } from './check-values';
 import { type AttentionShape, checkAttentionShape, qkvWidth } from './grouped-query-attention';
-import { isHostBackend } from './host-memory';
 import { embedding } from './embedding';
+import { isHostBackend } from './host-memory';
 import { increment } from './increment';
 import { linear } from './linear';
 import { checkTables, pagedAttention, type PagedSequences } from './paged-attention';
@@ -127,7 +127,8 @@ export function decoderStep(
   const { N, rows, T } = checkModel(tokens, model, sequences, shape);
   if (!isStream(tokens)) checkIdRange('decoderStep', 'ids', tokens.ids, T);
   checkIdRange('decoderStep', 'slots', sequences.slots, rows);
-  const counters = advance ? countersOf(sequences) : [];
+  const { positions, slots, contextLengths } = sequences;
+  if (advance) checkVariables('decoderStep', { positions, slots, contextLengths });
   const paged = (): PagedSequences => ({
     contextLengths: sequences.contextLengths,
     blockTables: sequences.blockTables,
@@ -167,23 +168,12 @@ export function decoderStep(
     if (!float32Output) return rmsNormLinear(passed, model.finalNorm, model.head, { epsilon });
     return linear(rmsNorm(passed, model.finalNorm, { epsilon }), model.head, { float32Output });
   });
-  increment(counters);
+  if (advance) increment([positions, slots, contextLengths] as Variable[]);
   return result;
 }
 
 const isStream = (tokens: Tensor | Partial<DecoderStepTokens> | undefined): tokens is Tensor =>
   (tokens as Partial<DecoderStepTokens> | undefined)?.table === undefined;
-
-function countersOf({ positions, slots, contextLengths }: DecoderStepSequences): Variable[] {
-  const counters = { positions, slots, contextLengths };
-  for (const [name, counter] of Object.entries(counters)) {
-    if (counter instanceof Variable) continue;
-    throw new KernelsError('WRONG_OPTION', `decoderStep: ${name} must be a variable where sequences advance.`, {
-      remedy: 'Pass a tf.variable, or leave out advance.',
-    });
-  }
-  return Object.values(counters) as Variable[];
-}
 
 function checkModel(
   tokens: Tensor | DecoderStepTokens,

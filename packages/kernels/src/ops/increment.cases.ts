@@ -1,4 +1,4 @@
-import { tensor1d, variable } from '@tensorflow/tfjs-core';
+import { type Tensor, tensor1d, type Variable, variable } from '@tensorflow/tfjs-core';
 import { integers } from '../conformance/host-tensor';
 import { declareOperation, type OperationCase } from '../conformance/operation-declaration';
 import { XgIncrement } from '../kernel-names';
@@ -79,6 +79,11 @@ export const incrementOperation = declareOperation<Attributes>({
         }
       },
       code: 'WRONG_SHAPE',
+    },
+    {
+      name: 'a tensor that is no variable',
+      call: () => increment(tensor1d([1], 'int32') as Tensor as Variable),
+      code: 'WRONG_OPTION',
     },
     {
       name: 'half a step',

@@ -4,7 +4,7 @@
  */
 import { add, scalar, tidy, type Variable } from '@tensorflow/tfjs-core';
 import { XgIncrement, type XgIncrementAttrs } from '../kernel-names';
-import { checkInteger, checkTensors, type ArgumentSpecification } from './check-tensors';
+import { checkInteger, checkTensors, checkVariables, type ArgumentSpecification } from './check-tensors';
 import { refuseRecording } from './paged-cache';
 import { hasKernel, runKernel } from './run-kernel';
 
@@ -22,6 +22,7 @@ export function increment(variables: Variable | readonly Variable[], by = 1): vo
     specifications[`variable${i}`] = [variable, 'int32', ['N']];
   });
   checkTensors('increment', specifications);
+  checkVariables('increment', named);
   checkInteger('increment', 'by', by, -(2 ** 31));
   refuseRecording('increment');
   if (all.length === 0) return;

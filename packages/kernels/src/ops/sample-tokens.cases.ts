@@ -1,4 +1,4 @@
-import { tensor1d, variable, type Variable, zeros } from '@tensorflow/tfjs-core';
+import { type Tensor, tensor1d, variable, type Variable, zeros } from '@tensorflow/tfjs-core';
 import { floats, type HostTensor, integers, normal, seededUniform } from '../conformance/host-tensor';
 import { type CaseInputs, declareOperation, type OperationCase } from '../conformance/operation-declaration';
 import { XgSampleTokens, XgSampleTokensInto } from '../kernel-names';
@@ -191,6 +191,11 @@ export const sampleTokensOperation = declareOperation<Attributes>({
         }
       },
       code: 'WRONG_SHAPE',
+    },
+    {
+      name: 'a tensor that is no variable to take the ids',
+      call: () => sample({}, tensor1d([0], 'int32') as Tensor as Variable),
+      code: 'WRONG_OPTION',
     },
     {
       name: 'an empty vocabulary',

@@ -5,7 +5,7 @@
  */
 import { type Tensor, tensor1d, type Tensor1D, type Variable } from '@tensorflow/tfjs-core';
 import { XgSampleTokens, XgSampleTokensInto } from '../kernel-names';
-import { checkTensors } from './check-tensors';
+import { checkTensors, checkVariables } from './check-tensors';
 import { KernelsError } from '../kernels-error';
 import { isHostBackend, readValues } from './host-memory';
 import { refuseRecording } from './paged-cache';
@@ -41,7 +41,7 @@ export interface SampledTokens {
  * logits float32 [B,V], finite or −Infinity. `into`, int32 [B], takes the ids as well: in place where the backend can (it must be the only owner of
  * its data), so that a captured step finds there what it drew last. Inference only.
  *
- * @throws KernelsError WRONG_SHAPE, WRONG_DTYPE, OUT_OF_RANGE, NO_GRADIENT (inside a differentiated function)
+ * @throws KernelsError WRONG_SHAPE, WRONG_DTYPE, WRONG_OPTION, OUT_OF_RANGE, NO_GRADIENT (inside a differentiated function)
  */
 export function sampleTokens(logits: Tensor, options: SamplingTensors, into?: Variable): SampledTokens {
   refuseRecording('sampleTokens');
@@ -55,6 +55,7 @@ export function sampleTokens(logits: Tensor, options: SamplingTensors, into?: Va
     uniforms: [uniforms, 'float32', ['B']],
     ...(into === undefined ? {} : { into: [into, 'int32', ['B']] }),
   });
+  if (into !== undefined) checkVariables('sampleTokens', { into });
   if (V === 0) throw new KernelsError('WRONG_SHAPE', 'sampleTokens: logits has no columns.', { value: 0 });
   checkRange('temperature', temperature, (value) => value >= 0 && value < Infinity, '≥ 0');
   checkRange('topK', topK, (value) => value >= 0, '≥ 0');

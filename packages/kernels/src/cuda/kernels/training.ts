@@ -185,8 +185,11 @@ const globalNorm = defineKernel<names.XgGlobalNormInputs, names.XgGlobalNormAttr
   },
 );
 
-function sample(inputs: names.XgSampleTokensInputs, into: Handle, backend: CudaBackend): TensorInfo[] {
-  const { logits, temperature, topK, topP, minP, uniforms } = inputs;
+function sample(
+  { logits, temperature, topK, topP, minP, uniforms }: names.XgSampleTokensInputs,
+  backend: CudaBackend,
+  besides?: { into: TensorInfo },
+): TensorInfo[] {
   const { B, V } = checkInfos(
     ['logits', logits, 'float32', 'B', 'V'],
     ['temperature', temperature, 'float32', 'B'],
@@ -194,6 +197,7 @@ function sample(inputs: names.XgSampleTokensInputs, into: Handle, backend: CudaB
     ['topP', topP, 'float32', 'B'],
     ['minP', minP, 'float32', 'B'],
     ['uniforms', uniforms, 'float32', 'B'],
+    ...(besides === undefined ? [] : [['into', besides.into, 'int32', 'B'] as const]),
   );
   const ids = backend.create([B], int32, 'int32');
   const logProbabilities = backend.create([B], float32);
@@ -208,21 +212,17 @@ function sample(inputs: names.XgSampleTokensInputs, into: Handle, backend: CudaB
     backend.arrayAs(uniforms, float32),
     ids.handle,
     logProbabilities.handle,
-    into,
+    besides === undefined ? 0 : backend.writable(besides.into),
   );
   return [ids.info, logProbabilities.info];
 }
 
 const sampleTokens = defineKernel<names.XgSampleTokensInputs>(names.XgSampleTokens, (inputs, _, backend) =>
-  sample(inputs, 0, backend),
+  sample(inputs, backend),
 );
 
-const sampleTokensInto = defineKernel<names.XgSampleTokensIntoInputs>(
-  names.XgSampleTokensInto,
-  ({ into, ...inputs }, _, backend) => {
-    checkInfos(['logits', inputs.logits, 'float32', 'B', 'V'], ['into', into, 'int32', 'B']);
-    return sample(inputs, backend.writable(into), backend);
-  },
+const sampleTokensInto = defineKernel<names.XgSampleTokensIntoInputs>(names.XgSampleTokensInto, (inputs, _, backend) =>
+  sample(inputs, backend, inputs),
 );
 
 export const trainingKernels: readonly CudaKernel[] = [
