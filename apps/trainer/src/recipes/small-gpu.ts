@@ -187,7 +187,7 @@ export const smallGpu = defineRecipe({
     maximumPairs: 1000,
     heldOutPairs: 96,
     stage: {
-      // At a constant 2e-5 and β = 0.1 the answers end 14 nats apart, and a tenth of the sums is unlearned: docs/log.md, 2026-11-30. How many steps
+      // At a constant 2e-5 and β = 0.1 the answers end 14 nats apart, and 7 of 100 sums are unlearned: docs/log.md, 2026-11-30. How many steps
       // there are follows from how often SFT errs, so the schedule is in fractions.
       learningRate: {
         type: 'warmupStableDecay',
