@@ -73,17 +73,18 @@ function build(filters = []) {
   if (status !== 0) fail('the build failed (see above).');
 }
 
-/** The packages whose tests turbo's arguments choose (`--filter`); undefined, which is all of them, where there are none or it can't say. */
+/** The packages whose tests turbo's arguments choose (`--filter`); undefined, which is all of them, where there are none. Ends where turbo refuses them. */
 function packagesAskedFor(args) {
   if (args.length === 0) return undefined;
   const plan = [...pnpmPrefix, 'exec', 'turbo', 'run', 'test', '--only', '--dry=json', ...args];
-  const { status, stdout } = spawnSync(pnpm, plan, {
+  const { status, stdout, stderr } = spawnSync(pnpm, plan, {
     cwd: root,
     env: environment,
     encoding: 'utf8',
     maxBuffer: 1 << 26,
   });
-  return status === 0 ? packagesInPlan(stdout) : undefined;
+  if (status !== 0) fail(`turbo takes no \`${args.join(' ')}\`: ${stderr.trim()}`);
+  return packagesInPlan(stdout);
 }
 
 const trainer = (...args) => run(process.execPath, [join('apps', 'trainer', 'dist', 'cli.js'), ...args]);
@@ -106,6 +107,8 @@ switch (command) {
     break;
   case 'test': {
     install();
+    // Before a quarter of an hour is spent on what nobody asked for.
+    const asked = packagesAskedFor(rest);
     build();
     for (const folder of packageFolders(root)) rmSync(join(folder, '.vitest'), { recursive: true, force: true });
     // One ESLint and one compiler for all packages read the types that they share once. Beside them, two cores build the emulated GPU that
@@ -135,7 +138,7 @@ switch (command) {
       '--concurrency=2',
       ...rest,
     );
-    const { failed } = printTestSummary(root, { checksFailed: checks !== 0, asked: packagesAskedFor(rest) });
+    const { failed } = printTestSummary(root, { checksFailed: checks !== 0, asked });
     process.exit(checks === 0 && tests === 0 && failed === 0 ? 0 : 1);
     break;
   }
